@@ -1,0 +1,206 @@
+"""Every setting of roadseg and its default: the one home of both.
+
+Plain frozen dataclasses of plain types, so that a checkpoint can carry them and a JSON file can show them.
+A value that cannot work raises `ConfigError`, which names the setting and the values that do.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, get_args
+
+from roadseg.errors import ConfigError
+
+Block = Literal["plain", "separable"]
+Norm = Literal["batch", "group"]
+Skip = Literal["sum", "concat"]
+Loss = Literal["ce", "ce+dice", "ohem", "ohem+dice", "ce+lovasz"]
+Optimizer = Literal["adamw", "adam", "sgd"]
+Schedule = Literal["cosine", "poly", "plateau"]
+Cache = Literal["ram", "disk", "none"]
+AugmentStrength = Literal["none", "light", "strong"]
+
+
+def _one_of(name: str, value: object, kind: object) -> None:
+    choices = get_args(kind)
+    if value not in choices:
+        raise ConfigError(f"{name} is {value!r}, but must be one of: {', '.join(map(str, choices))}.")
+
+
+def _between(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # also refuses NaN
+        raise ConfigError(f"{name} is {value}, but must lie between {low:g} and {high:g}.")
+
+
+class _Plain:
+    """To and from plain types; keys that this version does not know are an error, not dropped."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain types (tuples become lists, as JSON has them)."""
+        settings = dataclasses.asdict(self)  # type: ignore[call-overload]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> Self:
+        """Rebuild from `to_dict`; raises ConfigError for a setting that does not exist here."""
+        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        unknown = sorted(set(settings) - known)
+        if unknown:
+            raise ConfigError(
+                f"{cls.__name__} has no setting {', '.join(unknown)}: it was written by another version of roadseg."
+            )
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UNetConfig(_Plain):
+    """The shape of a network; `MODELS` names the usual ones."""
+
+    architecture: Literal["efficient", "classic"] = "efficient"
+    """`classic` is the U-Net of the paper (Ronneberger et al. 2015, padded): only `widths` and `norm` apply."""
+    widths: tuple[int, ...] = (32, 64, 96, 128)
+    """Channels of each stage, finest first; every stage after the first halves height and width."""
+    depths: tuple[int, ...] = (1, 1, 2, 2)
+    """Residual blocks of each encoder stage."""
+    stem_stride: int = 4
+    """1, 2 or 4: the picture enters as blocks of that many pixels squared (space to depth)."""
+    block: Block = "plain"
+    """`plain`: two full 3x3 convolutions; `separable`: depthwise 3x3 + pointwise."""
+    norm: Norm = "batch"
+    """`batch` folds into the convolutions at inference; `group` does not depend on the batch."""
+    context: bool = True
+    """A wide view (dilated depthwise convolutions + global mean) at the lowest resolution."""
+    skip: Skip = "sum"
+    """How the decoder joins the encoder's features: added (cheap) or concatenated (the paper)."""
+
+    def __post_init__(self) -> None:
+        _one_of("architecture", self.architecture, Literal["efficient", "classic"])
+        _one_of("block", self.block, Block)
+        _one_of("norm", self.norm, Norm)
+        _one_of("skip", self.skip, Skip)
+        _one_of("stem_stride", self.stem_stride, Literal[1, 2, 4])
+        if not 1 <= len(self.widths) <= 6 or min(self.widths) < 1:
+            raise ConfigError(f"widths is {self.widths}, but must be 1 to 6 positive channel counts.")
+        if len(self.depths) != len(self.widths) or min(self.depths) < 0:
+            raise ConfigError(f"depths is {self.depths}, but must be one count a stage, as widths has.")
+
+    @property
+    def stride(self) -> int:
+        """Height and width are padded inside to a multiple of this."""
+        stem = self.stem_stride if self.architecture == "efficient" else 1
+        return stem * 2 ** (len(self.widths) - 1)
+
+
+MODELS: dict[str, UNetConfig] = {
+    "nano": UNetConfig(widths=(16, 32, 64, 96), depths=(1, 1, 2, 2), block="separable"),
+    "small": UNetConfig(widths=(24, 48, 96, 160), depths=(1, 1, 2, 2)),
+    "base": UNetConfig(widths=(32, 64, 128, 192, 256), depths=(1, 2, 2, 3, 3), stem_stride=2),
+    "unet": UNetConfig(architecture="classic", widths=(64, 128, 256, 512, 1024), depths=(0,) * 5, skip="concat"),
+}
+
+
+def get_model_config(name: str) -> UNetConfig:
+    """Return the configuration of a named model; raises ConfigError with the names there are."""
+    if name not in MODELS:
+        raise ConfigError(f"model is {name!r}, but must be one of: {', '.join(MODELS)}.")
+    return MODELS[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferConfig(_Plain):
+    """How a trained network is run."""
+
+    device: str = "auto"
+    """`auto` (CUDA, then Apple's MPS, then the CPU), or a torch device such as `cpu`, `cuda:1`."""
+    imgsz: int | None = None
+    """Longer side of the picture as the network sees it, in pixels; None: as the checkpoint was trained."""
+    threshold: float = 0.5
+    """Road where its probability is at least this (two-class schemes only)."""
+    batch_size: int = 8
+    amp: bool = True
+    """Half precision where the device is faster with it (CUDA); the CPU computes in float32 regardless."""
+
+    def __post_init__(self) -> None:
+        if self.imgsz is not None:
+            _between("imgsz", self.imgsz, 32, 8192)
+        _between("threshold", self.threshold, 0.0, 1.0)
+        _between("batch_size", self.batch_size, 1, 4096)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig(_Plain):
+    """A training run. `config.json` in its folder holds exactly these."""
+
+    data: tuple[str, ...] = ()
+    """Folders of data sets; several are mixed."""
+    dataset: str | None = None
+    """Name of their layout; None: found by looking."""
+    classes: str = "road"
+    """Label scheme: road, cityscapes19, cityscapes-category7, camvid11, idd7 or a JSON file."""
+    model: str = "small"
+    weights: str | None = None
+    """Start from the weights of this checkpoint (its head is replaced when the classes differ)."""
+    epochs: int = 50
+    batch_size: int = 16
+    imgsz: int = 512
+    """Longer side of a picture as the network sees it."""
+    crop: int | None = None
+    """Width of a training crop, which is half as high; None: imgsz. Smaller crops train faster."""
+    lr: float = 2e-3
+    """Highest learning rate, after the warm-up."""
+    weight_decay: float = 1e-2
+    optimizer: Optimizer = "adamw"
+    schedule: Schedule = "cosine"
+    warmup_epochs: float = 1.0
+    loss: Loss = "ce+dice"
+    class_weights: tuple[float, ...] = ()
+    """One weight a class in the cross-entropy; empty: all 1."""
+    label_smoothing: float = 0.0
+    clip_grad: float = 5.0
+    """Largest L2 norm of the gradient; 0: not clipped."""
+    ema: float = 0.999
+    """Decay of the running average of the weights that is evaluated and saved; 0: none."""
+    augment: AugmentStrength = "strong"
+    """How far pictures are changed: `strong` is for roads, cameras and weather that the data lacks."""
+    patience: int = 20
+    """Stop after this many validations without a better score; 0: never."""
+    val_every: int = 1
+    """Validate after every this many epochs (and after the last)."""
+    val_fraction: float = 0.1
+    """Share of the groups held out where the data set has no validation split of its own."""
+    cache: Cache = "ram"
+    """Where the pictures wait between epochs, decoded and resized: memory, disk, or nowhere."""
+    workers: int = field(default=2)
+    """Processes that augment pictures."""
+    device: str = "auto"
+    amp: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("loss", Loss),
+            ("optimizer", Optimizer),
+            ("schedule", Schedule),
+            ("cache", Cache),
+            ("augment", AugmentStrength),
+        ):
+            _one_of(name, getattr(self, name), kind)
+        get_model_config(self.model)
+        if self.crop is not None:
+            _between("crop", self.crop, 32, 8192)
+        for name, low, high in (
+            ("epochs", 1, 100_000),
+            ("batch_size", 1, 65_536),
+            ("imgsz", 32, 8192),
+            ("lr", 0.0, 10.0),
+            ("weight_decay", 0.0, 1.0),
+            ("warmup_epochs", 0.0, 1000.0),
+            ("label_smoothing", 0.0, 0.5),
+            ("clip_grad", 0.0, 1e6),
+            ("ema", 0.0, 0.999_999),
+            ("patience", 0, 100_000),
+            ("val_every", 1, 100_000),
+            ("val_fraction", 0.0, 0.9),
+            ("workers", 0, 256),
+            ("seed", 0, 2**31 - 1),
+        ):
+            _between(name, getattr(self, name), low, high)

@@ -1,0 +1,1 @@
+"""Data sets: their layouts on disk, their samples, their checks, and the augmentation of training."""

@@ -1,0 +1,178 @@
+"""Augmentation: joint transforms of picture and label, on torchvision.transforms.v2 and tv_tensors.
+
+A picture is a `tv_tensors.Image` CHW uint8 RGB, its label a `tv_tensors.Mask` HW uint8. Labels are only ever
+moved by nearest-neighbour filters, and what comes from outside the picture is void. All randomness comes from
+torch's global generator, which the data set seeds for each picture and epoch.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from roadseg.config import AugmentStrength
+from roadseg.labels import VOID
+
+# What lies outside a picture looks like ImageNet's mean colour, which the network normalises to about 0.
+OUTSIDE = (124.0, 116.0, 104.0)
+FILL: dict[Any, Any] = {tv_tensors.Image: OUTSIDE, tv_tensors.Mask: VOID}
+
+
+def uniform(low: float, high: float) -> float:
+    """Draw one number from [low, high)."""
+    return float(torch.empty(1).uniform_(low, high))
+
+
+class RandomView(v2.Transform):
+    """Cut a random window of random zoom and aspect, and resize it to `size` in one step.
+
+    At zoom 1 a picture's longer side is `side` pixels, as at inference. A window larger than the picture
+    shows void around it; a smaller one lies anywhere inside it, so that the horizon stands high or low and
+    the bonnet is in view or not.
+    """
+
+    def __init__(
+        self, size: tuple[int, int], side: int, zoom: tuple[float, float], aspect: tuple[float, float]
+    ) -> None:
+        super().__init__()
+        self.size, self.side, self.zoom, self.aspect = size, side, zoom, aspect
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        height, width = v2.functional.get_size(flat_inputs[0])
+        scale = max(height, width) / self.side / self._log_uniform(*self.zoom)
+        squeeze = self._log_uniform(*self.aspect) ** 0.5
+        box_h, box_w = round(self.size[0] * scale * squeeze), round(self.size[1] * scale / squeeze)
+        pad_h, pad_w = max(0, box_h - height), max(0, box_w - width)
+        left, top = (int(uniform(0, pad + 1)) for pad in (pad_w, pad_h))
+        padding = [left, top, pad_w - left, pad_h - top]
+        return {
+            "padding": padding,
+            "top": int(uniform(0, height + pad_h - box_h + 1)),
+            "left": int(uniform(0, width + pad_w - box_w + 1)),
+            "height": max(1, box_h),
+            "width": max(1, box_w),
+        }
+
+    @staticmethod
+    def _log_uniform(low: float, high: float) -> float:
+        return float(low * (high / low) ** uniform(0, 1))
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        box = {name: params[name] for name in ("top", "left", "height", "width")}
+        if any(params["padding"]):
+            fill = VOID if isinstance(inpt, tv_tensors.Mask) else OUTSIDE
+            inpt = F.pad(inpt, params["padding"], fill=fill)
+        return F.resized_crop(inpt, **box, size=list(self.size), antialias=True)
+
+
+class PictureTransform(v2.Transform):
+    """Changes pixels of the picture with probability `p` and leaves the label alone."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor], p: float) -> None:
+        super().__init__()
+        self.change, self.p = change, p
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"apply": uniform(0, 1) < self.p}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if not params["apply"] or not isinstance(inpt, tv_tensors.Image):
+            return inpt
+        return tv_tensors.wrap(self.change(inpt.as_subclass(Tensor)), like=inpt)
+
+
+def _to_uint8(image_CHW: Tensor) -> Tensor:
+    return image_CHW.clamp_(0, 255).to(torch.uint8)
+
+
+def white_balance_and_gamma(image_CHW: Tensor) -> Tensor:
+    """Another camera: its own gain per channel (0.8..1.25) and tone curve (gamma 0.6..1.7)."""
+    levels = torch.arange(256) / 255
+    gamma = 0.6 * (1.7 / 0.6) ** uniform(0, 1)
+    curves = torch.stack([levels**gamma * uniform(0.8, 1.25) for _ in range(3)])
+    table_C256 = _to_uint8(curves * 255)
+    return torch.stack([table_C256[c][image_CHW[c].long()] for c in range(3)])
+
+
+def noise(image_CHW: Tensor) -> Tensor:
+    """Sensor noise, Gaussian, deviation 2..20 levels, sometimes the same in all three channels."""
+    shape = image_CHW.shape if uniform(0, 1) < 0.7 else (1, *image_CHW.shape[1:])
+    return _to_uint8(image_CHW + torch.randn(shape) * uniform(2, 20))
+
+
+def low_resolution(image_CHW: Tensor) -> Tensor:
+    """A picture that was once 1/4 to 3/4 as large, as small and zoomed cameras give."""
+    height, width = image_CHW.shape[-2:]
+    scale = uniform(0.25, 0.75)
+    small = F.resize(image_CHW, [max(1, int(height * scale)), max(1, int(width * scale))], antialias=True)
+    return F.resize(small, [height, width], antialias=True)
+
+
+def veil(image_CHW: Tensor) -> Tensor:
+    """Fog, rain or a dirty screen: the picture fades to grey, more towards a horizon of random height."""
+    height = image_CHW.shape[-2]
+    rows_H = torch.linspace(0, 1, height)
+    horizon, depth = uniform(0.2, 0.6), uniform(0.15, 0.6)
+    share_H = uniform(0.2, 0.8) * torch.exp(-(rows_H - horizon).clamp(min=0) / depth)
+    grey = uniform(120, 240)
+    return _to_uint8(image_CHW + (grey - image_CHW.float()) * share_H[:, None])
+
+
+def darkness(image_CHW: Tensor) -> Tensor:
+    """Dusk to night: little light, a colour cast, own headlamps on the lower middle, and noise."""
+    height, width = image_CHW.shape[-2:]
+    y, x = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
+    lamp_HW = torch.exp(-((y - uniform(0.3, 0.8)) ** 2 / 0.3 + (x - uniform(-0.2, 0.2)) ** 2 / 0.5))
+    light_HW = uniform(0.08, 0.4) + uniform(0.0, 0.5) * lamp_HW
+    cast_C11 = torch.tensor([uniform(0.8, 1.2), uniform(0.85, 1.05), uniform(0.7, 1.1)])[:, None, None]
+    return _to_uint8(image_CHW * light_HW * cast_C11 + torch.randn(image_CHW.shape) * uniform(1, 8))
+
+
+def shadows(image_CHW: Tensor) -> Tensor:
+    """The shadow of a wall or a tree: one side of a random soft line is darker."""
+    height, width = image_CHW.shape[-2:]
+    angle = torch.tensor(uniform(0, 2 * torch.pi))
+    y, x = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
+    side_HW = torch.sigmoid((y * angle.sin() + x * angle.cos() - uniform(-0.8, 0.8)) / uniform(0.005, 0.1))
+    return _to_uint8(image_CHW * (1 - uniform(0.3, 0.7) * side_HW))
+
+
+def make_augmentation(strength: AugmentStrength, imgsz: int, crop: tuple[int, int]) -> v2.Transform:
+    """Return the training transform: (Image CHW uint8, Mask HW uint8) -> the same at `crop` (height, width).
+
+    At zoom 1 the longer side of the whole picture is `imgsz`.
+
+    `none` only resizes and cuts, `light` flips, crops and jitters colours a little,
+    `strong` is made for roads, cameras, weather and light that the data set does not have.
+    """
+    if strength == "none":
+        return RandomView(crop, imgsz, (1.0, 1.0), (1.0, 1.0))
+    if strength == "light":
+        return v2.Compose(
+            [
+                RandomView(crop, imgsz, (0.8, 1.6), (0.9, 1.1)),
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(0.3, 0.3, 0.3, 0.02),
+            ]
+        )
+    return v2.Compose(
+        [
+            RandomView(crop, imgsz, (0.6, 1.7), (0.65, 1.5)),
+            v2.RandomHorizontalFlip(),
+            v2.RandomApply([v2.RandomAffine(degrees=6, shear=6, fill=FILL)], p=0.2),
+            v2.RandomApply([v2.ColorJitter(0.5, 0.5, 0.6, 0.08)], p=0.7),
+            PictureTransform(white_balance_and_gamma, p=0.4),
+            v2.RandomGrayscale(p=0.05),
+            PictureTransform(shadows, p=0.15),
+            PictureTransform(veil, p=0.1),
+            PictureTransform(darkness, p=0.1),
+            v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 2.0))], p=0.12),
+            PictureTransform(low_resolution, p=0.12),
+            PictureTransform(noise, p=0.15),
+            v2.RandomApply([v2.JPEG(quality=(25, 90))], p=0.15),
+        ]
+    )

@@ -1,0 +1,228 @@
+"""From a folder to pairs of image and label, to splits without leaks, and to decoded labels."""
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from roadseg.dataset.layouts import Form, Layout, detect_layout, get_layout
+from roadseg.dataset.templates import Match, find_files
+from roadseg.encodings import ENCODINGS, LabelEncoding, UInt8Array, read_label_colors
+from roadseg.errors import ConfigError, DatasetError
+from roadseg.labels import LabelScheme, decode_label
+
+Key = tuple[str, str]  # split, and key within it
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image with its label file.
+
+    `group` is its city or sequence; `key` is a stable name within its split, such as
+    "ulm/ulm_000000_000019".
+    """
+
+    image: Path
+    label: Path
+    encoding: LabelEncoding
+    split: str
+    group: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What lies in a data set's folder, by official split; every list is sorted by split and key."""
+
+    layout: Layout
+    form: Form
+    samples: list[Sample]
+    unlabelled: list[Match]  # images without a label
+    orphans: list[Match]  # labels without an image
+    rivals: list[tuple[Match, Match]]  # two images, or two labels, of one key
+
+
+def scan(root: Path, dataset: str | None = None) -> Scan:
+    """Match the images below `root` with their labels, by name.
+
+    `dataset` names the layout; without it, `detect_layout` finds it. DatasetError if there is none.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder; give the folder that holds the data set")
+    layout = get_layout(dataset) if dataset else detect_layout(root)
+    scans = []
+    for form in layout.forms:
+        scans.append(_scan_form(root, layout, form))
+        if scans[-1].samples:
+            return scans[-1]
+    return max(scans, key=lambda found: len(found.unlabelled) + len(found.orphans))
+
+
+def _scan_form(root: Path, layout: Layout, form: Form) -> Scan:
+    rivals: list[tuple[Match, Match]] = []
+    images = _by_key(root, form, form.image, rivals)
+    labels: dict[Key, tuple[Match, LabelEncoding]] = {}
+    for template, name in form.labels:
+        encoding = ENCODINGS[name]
+        if layout.colors_file and encoding.is_color and (root / layout.colors_file).is_file():
+            encoding = read_label_colors(root / layout.colors_file, encoding)
+        for key, label in _by_key(root, form, template, rivals).items():
+            labels.setdefault(key, (label, encoding))
+    samples = []
+    for key in sorted(images.keys() & labels.keys()):
+        image, (label, encoding) = images[key], labels[key]
+        samples.append(Sample(image.path, label.path, encoding, image.split, image.group, image.key))
+    return Scan(
+        layout,
+        form,
+        samples,
+        unlabelled=[images[key] for key in sorted(images.keys() - labels.keys())],
+        orphans=[labels[key][0] for key in sorted(labels.keys() - images.keys())],
+        rivals=sorted(rivals, key=lambda pair: (pair[0].split, pair[0].key)),
+    )
+
+
+def _by_key(root: Path, form: Form, template: str, rivals: list[tuple[Match, Match]]) -> dict[Key, Match]:
+    found: dict[Key, Match] = {}
+    # sorted, so that of two rivals the same one wins everywhere
+    for match in sorted(find_files(root, template, form.splits), key=lambda match: match.path):
+        if match.path.name.endswith(form.not_labels):
+            continue
+        if form.is_val and form.is_val(match.key):
+            match = replace(match, split="val")
+        first = found.setdefault((match.split, match.key), match)
+        if first is not match:
+            rivals.append((first, match))
+    return found
+
+
+def find_samples(
+    root: Path, split: str, dataset: str | None = None, *, val_fraction: float = 0.1, seed: int = 0
+) -> list[Sample]:
+    """The pairs of one split ("train", "val", "test", "train_extra"), sorted by key.
+
+    The official split counts; a set that has no val gets one out of train, by `split_by_group`.
+    DatasetError if there is no pair, if an image has no label, or if two files claim one key.
+    """
+    found = scan(root, dataset)
+    samples = found.samples
+    sources = {split}
+    if found.form.holds_out and not any(sample.split == "val" for sample in samples):
+        train = [sample for sample in samples if sample.split == "train"]
+        samples = [sample for sample in samples if sample.split != "train"]
+        samples += [sample for part in split_by_group(train, val_fraction, seed) for sample in part]
+        sources |= {"train"} if split == "val" else set()
+    missing = [image.path for image in found.unlabelled if image.split in sources]
+    if missing:
+        raise DatasetError(
+            f"{root}: {len(missing)} images of {split} have no label ({_name_some(missing)}); add the labels or "
+            "move the images away (`roadseg download-check` lists them all)"
+        )
+    for first, second in found.rivals:
+        if first.split in sources:
+            raise DatasetError(f"{second.path}: has the same name as {first.path}; keep one of the two")
+    samples = [sample for sample in samples if sample.split == split]
+    if not samples:
+        there = ", ".join(sorted({sample.split for sample in found.samples})) or "nothing"
+        raise DatasetError(
+            f"{root}: no pairs of image and label for {split} ({found.layout.title}; there is {there}); "
+            "`roadseg download-check` says what is missing"
+        )
+    return sorted(samples, key=lambda sample: sample.key)
+
+
+def _name_some(paths: Sequence[Path], limit: int = 5) -> str:
+    return ", ".join(str(path) for path in paths[:limit]) + (", ..." if len(paths) > limit else "")
+
+
+def split_by_group(
+    samples: Sequence[Sample], val_fraction: float, seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """(train, val) with no group on both sides; val comes as near to `val_fraction` as whole groups allow.
+
+    Neighbouring frames look alike, so with one in train and one in val every score would flatter. A set of
+    one group gives a contiguous block of its frames, in the order of the numbers in their names. The answer
+    depends on groups, keys and `seed` alone.
+    """
+    if not 0 < val_fraction < 1:
+        raise ConfigError(f"the val fraction is {val_fraction}; give a number between 0 and 1")
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    for sample in sorted(samples, key=lambda sample: _natural(sample.key)):
+        groups[sample.group].append(sample)
+    target = val_fraction * len(samples)
+    rng = random.Random(seed)
+    held_out: list[Sample] = []
+    if len(groups) == 1:
+        (frames,) = groups.values()
+        size = min(max(round(target), 1), len(frames) - 1)
+        start = rng.randrange(len(frames) - size + 1)
+        held_out = frames[start : start + size]
+    elif groups:
+        # the first one drawn stays in train, which must not run empty
+        for name in rng.sample(sorted(groups), len(groups))[1:]:
+            if abs(len(held_out) + len(groups[name]) - target) < abs(len(held_out) - target):
+                held_out += groups[name]
+        # every group may be far larger than val should be
+        held_out = held_out or min(groups.values(), key=len)
+    val = {sample.key for sample in held_out}
+    return (
+        [replace(sample, split="train") for sample in samples if sample.key not in val],
+        [replace(sample, split="val") for sample in samples if sample.key in val],
+    )
+
+
+def _natural(key: str) -> list[tuple[int, str]]:
+    """Sorts frame9 before frame10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", key)]
+
+
+def read_label(sample: Sample, scheme: LabelScheme) -> UInt8Array:
+    """The label of a sample as classes: HW uint8, class index or 255 (void).
+
+    Palette files are read as indices where labels are numbers. DatasetError names the file if it is damaged,
+    of another kind, or holds values that the scheme does not know.
+    """
+    table = scheme.table(sample.encoding)
+    is_color = isinstance(next(iter(table)), tuple)
+    raw = _read_colors(sample.label) if is_color else _read_numbers(sample.label, 1 if 1 in table else 255)
+    return decode_label(raw, sample.encoding, scheme, str(sample.label))
+
+
+def _load(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return picture
+    # what Pillow raises on damaged files
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise DatasetError(f"{path}: the label cannot be read ({error}); fetch or make it again") from error
+
+
+def _read_colors(path: Path) -> UInt8Array:
+    """HW3 uint8 RGB. By way of RGBA, which takes every kind of palette."""
+    return np.asarray(_load(path).convert("RGBA"))[..., :3]
+
+
+def _read_numbers(path: Path, white: int) -> UInt8Array:
+    """HW uint8; `white` is what the white of 1-bit files stands for."""
+    picture = _load(path)
+    raw = np.asarray(picture)
+    if picture.mode in ("L", "P"):
+        return raw
+    if picture.mode == "1":
+        return raw.astype(np.uint8) * np.uint8(white)
+    if picture.mode.startswith("I") and raw.max(initial=0) <= 255:
+        return raw.astype(np.uint8)
+    if picture.mode in ("LA", "RGB", "RGBA"):  # fine if it is grey, saved as colour
+        channels_HWC = raw[..., : 1 if picture.mode == "LA" else 3]
+        if (channels_HWC == channels_HWC[..., :1]).all():
+            return np.ascontiguousarray(channels_HWC[..., 0])
+    raise DatasetError(
+        f"{path}: a picture of mode {picture.mode} where 8-bit class numbers belong; give the label files "
+        "that hold ids"
+    )

@@ -1,0 +1,200 @@
+"""The torch data set of training: decoded once, kept as resized uint8, augmented afresh every epoch."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from roadseg.config import Cache
+from roadseg.dataset.samples import Sample, read_label
+from roadseg.errors import DatasetError, OutputError
+from roadseg.labels import VOID, LabelScheme
+from roadseg.media.images import read_rgb
+from roadseg.media.resize import fit_size, resize_rgb
+
+UInt8 = NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+Pair = tuple[UInt8, UInt8]
+
+# Pictures are kept up to this much larger than the network sees them, so that zooming in stays sharp.
+CACHE_MARGIN = 1.25
+
+
+def own_car_to_background(label_HW: UInt8, background: int = 0) -> UInt8:
+    """Return the label with its own car's bonnet as background instead of void.
+
+    Cityscapes and others leave the bonnet void, so that a network is never told what it is and calls it road
+    on cameras that it has not seen. It is the void region that touches the bottom over at least half of the
+    width; only its part in the lowest third counts, since void regions may run together.
+    """
+    void_HW = (label_HW == VOID).astype(np.uint8)
+    if void_HW[-1].mean() < 0.5:
+        return label_HW
+    top = label_HW.shape[0] * 2 // 3
+    _, region_hW = cv2.connectedComponents(void_HW[top:])
+    bottom = np.unique(region_hW[-1])
+    out_HW = label_HW.copy()
+    out_HW[top:][np.isin(region_hW, bottom[bottom > 0])] = background
+    return out_HW
+
+
+def read_pair(sample: Sample, scheme: LabelScheme, side: int) -> Pair:
+    """Read picture and label of a sample, no longer than `side`: rgb_HWC and label_HW, uint8 of one size.
+
+    Raises MediaError or DatasetError naming the file; also when picture and label differ in size.
+    """
+    rgb_HWC = read_rgb(sample.image)
+    label_HW = read_label(sample, scheme)
+    if rgb_HWC.shape[:2] != label_HW.shape:
+        (h, w), (label_h, label_w) = rgb_HWC.shape[:2], label_HW.shape
+        raise DatasetError(
+            f"{sample.label}: the label is {label_w}x{label_h}, but its picture {sample.image.name} is {w}x{h}. "
+            "They must have one size; `roadseg download-check` lists all such pairs."
+        )
+    if "background" in scheme.classes:
+        label_HW = own_car_to_background(label_HW, scheme.classes.index("background"))
+    if max(label_HW.shape) > side:
+        size = fit_size(*label_HW.shape, side)
+        rgb_HWC = resize_rgb(torch.from_numpy(rgb_HWC).permute(2, 0, 1), size).permute(1, 2, 0).numpy()
+        label_HW = cv2.resize(label_HW, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT).astype(
+            np.uint8
+        )
+    return np.ascontiguousarray(rgb_HWC), label_HW
+
+
+class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Samples as (image_CHW uint8 RGB, label_HW uint8 with void 255), augmented.
+
+    An item's key is (epoch, index): with the seed it fixes every random choice of its augmentation, whatever
+    worker makes it and whether or not the run was interrupted before.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], scheme: LabelScheme, imgsz: int, transform: v2.Transform, seed: int
+    ) -> None:
+        self.samples, self.scheme, self.transform, self.seed = list(samples), scheme, transform, seed
+        self.side = round(imgsz * CACHE_MARGIN)
+        self._pairs: Sequence[Pair] | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def fill_cache(self, kind: Cache, folder: Path, progress: Progress | None = None) -> None:
+        """Decode everything once, into memory (`ram`) or into a file below `folder` (`disk`).
+
+        A file on disk is used again by later runs on the same pictures at the same size. Raises OutputError
+        when the disk is full.
+        """
+        if kind == "ram":
+            self._pairs = list(self._read_all(progress))
+        elif kind == "disk":
+            self._pairs = _DiskPairs.make(folder / self._fingerprint(), self, progress)
+
+    def _read_all(self, progress: Progress | None) -> Iterator[Pair]:
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+            window = 64  # in flight; the whole set must not wait in memory when it goes to disk
+            for start in range(0, len(self), window):
+                for i, pair in enumerate(pool.map(self._read, range(start, min(start + window, len(self))))):
+                    yield pair
+                    if progress:
+                        progress(start + i + 1, len(self))
+
+    def _read(self, index: int) -> Pair:
+        return read_pair(self.samples[index], self.scheme, self.side)
+
+    def _fingerprint(self) -> str:
+        """Name of the cache for these pictures (path, size, time of change), this size and these classes."""
+        digest = hashlib.sha256(json.dumps([self.side, self.scheme.to_dict()], sort_keys=True).encode())
+        for sample in self.samples:
+            for path in (sample.image, sample.label):
+                stat = path.stat()
+                digest.update(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+        return digest.hexdigest()[:20]
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        epoch, index = key
+        rgb_HWC, label_HW = self._pairs[index] if self._pairs is not None else self._read(index)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_mix(self.seed, epoch, index))
+            image, label = self.transform(
+                # A copy: the cache's arrays may be read-only, which torch warns about.
+                tv_tensors.Image(torch.from_numpy(rgb_HWC.copy()).permute(2, 0, 1)),
+                tv_tensors.Mask(torch.from_numpy(label_HW.copy())),
+            )
+        return image.as_subclass(Tensor).contiguous(), label.as_subclass(Tensor).contiguous()
+
+
+def _mix(*numbers: int) -> int:
+    """One well-spread 63-bit seed out of several numbers."""
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Every index once an epoch, as (epoch, index), in an order that seed and epoch alone decide."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length, self.seed, self.epoch = length, seed, 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch))
+        for index in torch.randperm(self.length, generator=generator).tolist():
+            yield self.epoch, index
+
+
+class _DiskPairs(Sequence[Pair]):
+    """Pairs in one memory-mapped file; `index.json` beside it, written last, says where each one lies."""
+
+    def __init__(self, folder: Path) -> None:
+        entries = json.loads((folder / "index.json").read_text())
+        self.entries: list[tuple[int, int, int]] = [tuple(entry) for entry in entries]
+        self.data = np.memmap(folder / "pixels.bin", np.uint8, "r")
+
+    @classmethod
+    def make(cls, folder: Path, dataset: SegmentationDataset, progress: Progress | None) -> "_DiskPairs":
+        if (folder / "index.json").exists():
+            return cls(folder)
+        offset, entries = 0, []
+        scratch = folder / f"pixels.{os.getpid()}.partial"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with scratch.open("wb") as file:
+                for rgb_HWC, label_HW in dataset._read_all(progress):
+                    file.write(rgb_HWC.tobytes())
+                    file.write(label_HW.tobytes())
+                    entries.append((offset, *label_HW.shape))
+                    offset += rgb_HWC.nbytes + label_HW.nbytes
+            scratch.replace(folder / "pixels.bin")
+            index = scratch.with_suffix(".json")
+            index.write_text(json.dumps(entries))
+            index.replace(folder / "index.json")
+        except OSError as error:
+            scratch.unlink(missing_ok=True)
+            raise OutputError(
+                f"{folder}: cannot write the picture cache ({error.strerror}). Free some space, or use --cache "
+                "ram or none."
+            ) from error
+        return cls(folder)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Pair:  # type: ignore[override]
+        offset, height, width = self.entries[index]
+        pixels = height * width
+        rgb = self.data[offset : offset + 3 * pixels].reshape(height, width, 3)
+        return rgb, self.data[offset + 3 * pixels : offset + 4 * pixels].reshape(height, width)

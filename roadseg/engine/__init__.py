@@ -1,0 +1,1 @@
+"""What the commands do: train, evaluate, segment. Reports progress by callback and never prints."""

@@ -1,0 +1,42 @@
+"""Which device to compute on, and in which precision."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from roadseg.errors import ConfigError
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the torch device called `name`; `auto` is CUDA, then Apple's MPS, then the CPU.
+
+    Raises ConfigError for a name that torch does not know, and for a device that this machine lacks.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device is {name!r}, which is none; use auto, cpu, cuda, cuda:1 or mps.") from error
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(device.type, False):
+        raise ConfigError(f"device is {name!r}, but this machine has no such device; use --device auto or cpu.")
+    return device
+
+
+def half_precision(device: torch.device, enabled: bool) -> torch.dtype | None:
+    """Return the 16-bit type that makes `device` faster, or None where there is none or it is not wanted."""
+    if not enabled or device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
+    """Return the context in which the network computes in `dtype` (None: float32)."""
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)

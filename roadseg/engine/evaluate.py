@@ -1,0 +1,220 @@
+"""Score a model on labelled pictures, at the size of the labels: over all of them, and each for itself."""
+
+import csv
+import io
+import json
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from roadseg import __version__
+from roadseg.dataset.samples import Sample, read_label
+from roadseg.errors import CheckpointError, DatasetError
+from roadseg.labels import LabelScheme, UInt8Array, label_ids
+from roadseg.media.images import read_rgb
+from roadseg.media.output import write_mask, write_text
+from roadseg.metrics import ConfusionMatrix, PerImageScores, Scores, none_for_nan, per_image, scores
+
+T = TypeVar("T")
+
+SCORES_FORMAT: Final = 1  # version of scores.json
+
+
+class MaskPredictor(Protocol):
+    """What evaluation needs of a `Predictor`."""
+
+    @property
+    def scheme(self) -> LabelScheme: ...
+    @property
+    def device(self) -> torch.device: ...
+    def predict(self, images: Sequence[UInt8Array]) -> list[UInt8Array]:
+        """Map rgb_HWC uint8 pictures of any sizes to mask_HW uint8 class indices, each at its own size."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """The counts and scores of one picture; `key` is its sample's."""
+
+    key: str
+    matrix: ConfusionMatrix
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The result of a run: `scores` come from the sum of all counts, `per_image` is a mean over pictures."""
+
+    scheme: LabelScheme
+    images: tuple[ImageResult, ...]  # in the order of the samples
+    matrix: ConfusionMatrix
+    scores: Scores
+    per_image: PerImageScores
+
+
+def evaluate(
+    predictor: MaskPredictor,
+    samples: Sequence[Sample],
+    scheme: LabelScheme,
+    *,
+    batch_size: int,
+    workers: int,
+    progress: Callable[[int, int], None] | None = None,
+    save_predictions: Path | None = None,
+) -> Evaluation:
+    """Predict every sample and count its pixels against its label, at the label's own size.
+
+    batch_size: pictures predicted at once; workers: threads that read files ahead (at least one).
+    progress: called after every batch with the number of pictures done and their total.
+    save_predictions: folder for `<key>_labelIds.png`, which cityscapesScripts score as they are.
+
+    The first file that cannot be read or does not fit ends the run: the score of the rest would not be the
+    score of the data set. Raises DatasetError (no samples; a bad label; picture and label differ in size),
+    MediaError (a bad picture), CheckpointError (the model predicts other classes), ConfigError (classes that
+    have no Cityscapes ids cannot be saved) and OutputError (predictions cannot be written).
+    """
+    if not samples:
+        raise DatasetError("there are no pictures to evaluate; choose a split that has some")
+    if predictor.scheme.classes != scheme.classes:
+        raise CheckpointError(
+            f"the model predicts the classes {predictor.scheme.name!r} ({_listed(predictor.scheme)}), but "
+            f"the labels are read as {scheme.name!r} ({_listed(scheme)}); use weights made for these classes"
+        )
+    save = _prediction_writer(save_predictions, samples, scheme) if save_predictions else None
+    matrices: list[ConfusionMatrix] = []
+
+    def read(sample: Sample) -> tuple[Sample, UInt8Array, UInt8Array]:
+        return sample, *_read_pair(sample, scheme)
+
+    with closing(
+        _read_ahead(read, samples, threads=max(1, workers), ahead=2 * max(batch_size, workers))
+    ) as pairs:
+        while batch := list(islice(pairs, batch_size)):
+            masks = predictor.predict([rgb_HWC for _, rgb_HWC, _ in batch])
+            for (sample, _, label_HW), mask_HW in zip(batch, masks, strict=True):
+                matrix = ConfusionMatrix(scheme.num_classes, predictor.device)
+                matrix.update(torch.tensor(mask_HW), torch.tensor(label_HW))
+                matrices.append(matrix)
+                if save:
+                    save(sample, mask_HW)
+            if progress:
+                progress(len(matrices), len(samples))
+
+    counts = torch.stack([matrix.counts for matrix in matrices]).cpu()  # the one transfer of counts
+    images = []
+    for sample, image_counts in zip(samples, counts, strict=True):
+        matrix = ConfusionMatrix.from_counts(image_counts)
+        images.append(ImageResult(sample.key, matrix, scores(matrix, scheme.classes)))
+    total = ConfusionMatrix.from_counts(counts.sum(0))
+    return Evaluation(
+        scheme=scheme,
+        images=tuple(images),
+        matrix=total,
+        scores=scores(total, scheme.classes),
+        per_image=per_image((image.scores for image in images), scheme.classes),
+    )
+
+
+def write_evaluation(
+    evaluation: Evaluation, out_dir: Path, settings: Mapping[str, Any] | None = None
+) -> tuple[Path, Path]:
+    """Write `per_image.csv` and then `scores.json` into `out_dir`, over those of an earlier run.
+
+    settings: plain types that tell where the scores came from (weights, data, imgsz, ...).
+    In the JSON an undefined score is null, and in the table an empty cell; both carry the raw counts, so that
+    shards add up. Returns the two paths. Raises OutputError when a file cannot be written.
+    """
+    table_path, scores_path = out_dir / "per_image.csv", out_dir / "scores.json"
+    write_text(table_path, _table(evaluation))
+    report = {
+        "format": SCORES_FORMAT,
+        "roadseg_version": __version__,
+        "settings": dict(settings or {}),
+        "label_scheme": evaluation.scheme.to_dict(),
+        "counts": evaluation.matrix.to_list(),  # rows truth, columns prediction, last column no class
+        "scores": evaluation.scores.to_dict(),
+        "per_image": evaluation.per_image.to_dict(),
+    }
+    write_text(scores_path, json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return table_path, scores_path
+
+
+def _table(evaluation: Evaluation) -> str:
+    """One row a picture: its scores, then IoU and true positive, false positive, missed pixels by class."""
+    classes = evaluation.scheme.classes
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    of_class = [f"{column} {name}" for name in classes for column in ("iou", "tp", "fp", "fn")]
+    writer.writerow(["key", "pixels", "mean_iou", "pixel_accuracy", *of_class])
+    for image in evaluation.images:
+        row: list[object] = [image.key, image.scores.pixels]
+        row += [none_for_nan(image.scores.mean_iou), none_for_nan(image.scores.pixel_accuracy)]
+        counts = image.matrix.to_list()
+        for k, iou in enumerate(image.scores.iou):
+            right = counts[k][k]
+            claimed = sum(line[k] for line in counts)
+            row += [none_for_nan(iou), right, claimed - right, sum(counts[k]) - right]
+        writer.writerow(row)
+    return text.getvalue()
+
+
+def _listed(scheme: LabelScheme) -> str:
+    return ", ".join(scheme.classes[:4]) + (", ..." if scheme.num_classes > 4 else "")
+
+
+def _prediction_writer(
+    folder: Path, samples: Sequence[Sample], scheme: LabelScheme
+) -> Callable[[Sample, UInt8Array], None]:
+    """The function that saves a sample's mask_HW as official label ids."""
+    keys: set[str] = set()
+    for sample in samples:
+        if sample.key in keys:
+            raise DatasetError(
+                f"two pictures are called {sample.key} (one is {sample.image}): the prediction for one would "
+                "overwrite the other's; evaluate one data set at a time"
+            )
+        keys.add(sample.key)
+    # What is no class becomes 0, "unlabeled": a miss to the official script, which a 255 would crash.
+    ids = np.zeros(256, np.uint8)
+    ids[: scheme.num_classes] = label_ids(scheme)
+
+    def save(sample: Sample, mask_HW: UInt8Array) -> None:
+        write_mask(folder / f"{sample.key}_labelIds.png", ids[mask_HW])
+
+    return save
+
+
+def _read_pair(sample: Sample, scheme: LabelScheme) -> tuple[UInt8Array, UInt8Array]:
+    """The picture and the label of a sample, as they are in the files: rgb_HWC, label_HW."""
+    rgb_HWC, label_HW = read_rgb(sample.image), read_label(sample, scheme)
+    if rgb_HWC.shape[:2] != label_HW.shape:
+        (height, width), (label_height, label_width) = rgb_HWC.shape[:2], label_HW.shape
+        raise DatasetError(
+            f"{sample.label}: the label is {label_width}x{label_height}, but its picture {sample.image.name} "
+            f"is {width}x{height}; they must have one size (`roadseg download-check` lists all such pairs)"
+        )
+    return rgb_HWC, label_HW
+
+
+def _read_ahead(
+    read: Callable[[Sample], T], samples: Sequence[Sample], threads: int, ahead: int
+) -> Generator[T, None, None]:
+    """What `read` returns for each sample, in order; threads read up to `ahead` samples in advance."""
+    pool = ThreadPoolExecutor(threads)
+    waiting = iter(samples)
+    try:
+        running = deque(pool.submit(read, sample) for sample in islice(waiting, ahead))
+        while running:
+            result = running.popleft().result()
+            running.extend(pool.submit(read, sample) for sample in islice(waiting, 1))
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)

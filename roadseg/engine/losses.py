@@ -1,0 +1,112 @@
+"""Losses of semantic segmentation. Void pixels never count; everything is computed in float32.
+
+Shapes: `logits_BKHW` float, `label_BHW` uint8 or int64 with void = 255. Each returns a scalar, 0 for a batch
+that is all void.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from roadseg.config import Loss
+from roadseg.labels import VOID
+
+
+def pixel_cross_entropy(
+    logits_BKHW: Tensor, label_BHW: Tensor, weight_K: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
+    """Cross-entropy of every pixel, 0 where void: BHW float32."""
+    return F.cross_entropy(
+        logits_BKHW.float(),
+        label_BHW.long(),
+        weight=weight_K,
+        ignore_index=VOID,
+        label_smoothing=smoothing,
+        reduction="none",
+    )
+
+
+def cross_entropy(
+    logits_BKHW: Tensor, label_BHW: Tensor, weight_K: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
+    """Mean cross-entropy over the pixels that are not void (weighted by class if `weight_K` is given)."""
+    loss_BHW = pixel_cross_entropy(logits_BKHW, label_BHW, weight_K, smoothing)
+    valid_BHW = label_BHW != VOID
+    if weight_K is None:
+        return loss_BHW.sum() / valid_BHW.sum().clamp(min=1)
+    weight_BHW = weight_K[label_BHW.long().clamp(max=len(weight_K) - 1)] * valid_BHW
+    return loss_BHW.sum() / weight_BHW.sum().clamp(min=1e-6)
+
+
+def ohem(
+    logits_BKHW: Tensor,
+    label_BHW: Tensor,
+    weight_K: Tensor | None = None,
+    smoothing: float = 0.0,
+    *,
+    confident: float = 0.7,
+    least: float = 1 / 16,
+) -> Tensor:
+    """Cross-entropy over hard pixels only: truth less likely than `confident`, at least a share `least`.
+
+    Online hard example mining (Shrivastava et al. 2016) with the numbers usual on Cityscapes (OCNet, HRNet).
+    """
+    loss_N = pixel_cross_entropy(logits_BKHW, label_BHW, weight_K, smoothing)[label_BHW != VOID]
+    if loss_N.numel() == 0:
+        return logits_BKHW.float().sum() * 0.0
+    hardest_M = loss_N.topk(max(1, int(loss_N.numel() * least))).values
+    border = -torch.log(torch.tensor(confident, device=loss_N.device))
+    return torch.where(hardest_M[-1] > border, loss_N[loss_N > border].mean(), hardest_M.mean())
+
+
+def dice(logits_BKHW: Tensor, label_BHW: Tensor) -> Tensor:
+    """1 - soft Dice (Milletari et al. 2016), over the whole batch, mean of the classes that are in its truth."""
+    valid_BHW = label_BHW != VOID
+    prob_BKHW = logits_BKHW.float().softmax(1)
+    losses, present = [], []
+    for k, prob_BHW in enumerate(prob_BKHW.unbind(1)):  # a loop needs no one-hot copy of the labels
+        truth_BHW = label_BHW == k
+        overlap = (prob_BHW * truth_BHW).sum()
+        size = (prob_BHW * valid_BHW).sum() + truth_BHW.sum()
+        losses.append(1 - 2 * overlap / size.clamp(min=1))
+        present.append(truth_BHW.any())
+    present_K = torch.stack(present)
+    return (torch.stack(losses) * present_K).sum() / present_K.sum().clamp(min=1)
+
+
+def lovasz_softmax(logits_BKHW: Tensor, label_BHW: Tensor) -> Tensor:
+    """Lovász-Softmax (Berman et al. 2018, algorithm 1): a surrogate of the mean IoU of the classes present."""
+    valid_BHW = label_BHW != VOID
+    prob_NK = logits_BKHW.float().softmax(1).permute(0, 2, 3, 1)[valid_BHW]
+    label_N = label_BHW[valid_BHW].long()
+    losses = []
+    for k in label_N.unique().tolist():
+        truth_N = (label_N == k).float()
+        error_N, order_N = (truth_N - prob_NK[:, k]).abs().sort(descending=True)
+        truth_N = truth_N[order_N]
+        total = truth_N.sum()
+        jaccard_N = 1 - (total - truth_N.cumsum(0)) / (total + (1 - truth_N).cumsum(0))
+        gradient_N = torch.cat([jaccard_N[:1], jaccard_N.diff()])
+        losses.append(error_N @ gradient_N)
+    return torch.stack(losses).mean() if losses else logits_BKHW.float().sum() * 0.0
+
+
+class SegmentationLoss(nn.Module):
+    """The loss named by `TrainConfig.loss`; the mixed ones are plain sums."""
+
+    weight_K: Tensor | None
+
+    def __init__(self, kind: Loss, class_weights: tuple[float, ...] = (), smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.kind, self.smoothing = kind, smoothing
+        self.register_buffer("weight_K", torch.tensor(class_weights) if class_weights else None)
+
+    def forward(self, logits_BKHW: Tensor, label_BHW: Tensor) -> Tensor:
+        logits_BKHW = logits_BKHW.contiguous()  # from channels_last: softmax over K is far faster in NCHW
+        pixels = ohem if self.kind.startswith("ohem") else cross_entropy
+        loss = pixels(logits_BKHW, label_BHW, self.weight_K, self.smoothing)
+        if self.kind.endswith("dice"):
+            loss = loss + dice(logits_BKHW, label_BHW)
+        if self.kind.endswith("lovasz"):
+            loss = loss + lovasz_softmax(logits_BKHW, label_BHW)
+        return loss

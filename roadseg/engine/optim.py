@@ -1,0 +1,81 @@
+"""Optimizer, learning-rate schedule and running average of the weights, all of torch's own parts."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, PolynomialLR, ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from roadseg.config import TrainConfig
+
+# Validations without progress before `plateau` halves the learning rate.
+PLATEAU_PATIENCE = 4
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
+    """Return the optimizer; weight decay is for convolutions, not for norms and biases (He et al. 2019)."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if config.optimizer == "sgd":
+        return SGD(groups, lr=config.lr, momentum=0.9, nesterov=True)
+    return (AdamW if config.optimizer == "adamw" else Adam)(groups, lr=config.lr)
+
+
+class Schedule:
+    """A linear warm-up chained with cosine or polynomial decay (by step), or with halving on a plateau."""
+
+    def __init__(self, optimizer: Optimizer, config: TrainConfig, steps_per_epoch: int) -> None:
+        steps = max(1, config.epochs * steps_per_epoch)
+        warmup = max(1, round(config.warmup_epochs * steps_per_epoch))
+        self.warmup = LinearLR(optimizer, start_factor=1 / warmup, total_iters=warmup - 1)
+        self.plateau: ReduceLROnPlateau | None = None
+        self.decay: CosineAnnealingLR | PolynomialLR | None = None
+        if config.schedule == "plateau":
+            self.plateau = ReduceLROnPlateau(optimizer, "max", factor=0.5, patience=PLATEAU_PATIENCE)
+        elif config.schedule == "cosine":
+            self.decay = CosineAnnealingLR(optimizer, T_max=steps)
+        else:
+            self.decay = PolynomialLR(optimizer, total_iters=steps, power=0.9)  # as DeepLab has it
+
+    def step(self) -> None:
+        """Call after each optimizer step."""
+        self.warmup.step()
+        if self.decay:
+            self.decay.step()
+
+    def validated(self, score: float) -> None:
+        """Call after each validation; higher scores are better."""
+        if self.plateau:
+            self.plateau.step(score)
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"warmup": self.warmup, "plateau": self.plateau, "decay": self.decay}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+
+def make_average(model: nn.Module, decay: float) -> AveragedModel | None:
+    """Return the exponential moving average of weights and buffers, or None for decay 0.
+
+    The decay grows from 0.1 as (1 + n) / (10 + n) after n steps (as in TensorFlow's moving averages), so that
+    the first, random weights are soon forgotten.
+    """
+    if decay == 0:
+        return None
+
+    def average(averaged: list[Tensor], current: list[Tensor], steps: Tensor | int) -> None:
+        n = int(steps)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, steps)
+
+    return AveragedModel(model, multi_avg_fn=torch.no_grad()(average), use_buffers=True)

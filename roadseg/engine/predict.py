@@ -1,0 +1,91 @@
+"""The one way from pixels to masks: resize, network, resize back, decide; in batches, on the device."""
+
+import copy
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from roadseg.config import InferConfig
+from roadseg.engine.device import autocast, half_precision, resolve_device
+from roadseg.media.resize import fit_size, resize_rgb
+from roadseg.model.checkpoint import Checkpoint
+
+UInt8 = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+
+
+class Predictor:
+    """A network ready to run. The checkpoint's own model is left as it was."""
+
+    def __init__(self, checkpoint: Checkpoint, config: InferConfig | None = None) -> None:
+        """Put the network on the device of `config`; raises ConfigError when this machine has no such device."""
+        self.config = config = config or InferConfig()
+        self.scheme = checkpoint.scheme
+        self.imgsz = config.imgsz or checkpoint.imgsz
+        self.device = resolve_device(config.device)
+        self._dtype = half_precision(self.device, config.amp)
+        model = copy.deepcopy(checkpoint.model).fold().requires_grad_(False)
+        # NHWC is the layout that both oneDNN and cuDNN are fastest in.
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def predict(self, images: Sequence[UInt8]) -> list[UInt8]:
+        """Map pictures to masks.
+
+        images: rgb_HWC uint8 RGB 0..255, of any sizes, mixed as you like.
+        Returns one mask_HW uint8 of class indices for each, at the picture's own size.
+        """
+        return [
+            self._decide(logits_KHW).to(torch.uint8).cpu().numpy() for logits_KHW in self._full_size(images)
+        ]
+
+    def predict_with_probabilities(self, images: Sequence[UInt8]) -> list[tuple[UInt8, Float32]]:
+        """Map pictures to (mask_HW, probability float32 0..1): of class 1 (HW) for two classes, else KHW."""
+        results = []
+        for logits_KHW in self._full_size(images):
+            if self._binary:
+                probability = logits_KHW[0].sigmoid()
+            else:
+                probability = logits_KHW.softmax(0)
+            mask_HW = self._decide(logits_KHW).to(torch.uint8)
+            results.append((mask_HW.cpu().numpy(), probability.cpu().numpy()))
+        return results
+
+    @property
+    def _binary(self) -> bool:
+        return self.scheme.num_classes == 2
+
+    def _decide(self, logits_KHW: Tensor) -> Tensor:
+        if not self._binary:
+            return logits_KHW.argmax(0)
+        # p >= t, asked of the logit; t = 0 and 1 become -inf and inf
+        border = torch.tensor(self.config.threshold, dtype=torch.float64).logit().item()
+        return logits_KHW[0] >= border
+
+    @torch.inference_mode()
+    def _full_size(self, images: Sequence[UInt8]) -> list[Tensor]:
+        """Return each picture's logits at its own size, float32 KHW; for two classes the one margin, 1HW."""
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for i, rgb_HWC in enumerate(images):
+            groups[fit_size(*rgb_HWC.shape[:2], self.imgsz)].append(i)
+        results: list[Tensor | None] = [None] * len(images)
+        for size, members in groups.items():
+            batch = torch.stack([self._network_size(images[i], size) for i in members])
+            with autocast(self.device, self._dtype):
+                logits_BKhw = self.model(batch.contiguous(memory_format=torch.channels_last))
+            logits_BKhw = logits_BKhw.float()
+            if self._binary:  # one plane to enlarge instead of two
+                logits_BKhw = logits_BKhw[:, 1:] - logits_BKhw[:, :1]
+            for i, logits_Khw in zip(members, logits_BKhw, strict=True):
+                results[i] = F.interpolate(
+                    logits_Khw[None], size=images[i].shape[:2], mode="bilinear", align_corners=False
+                )[0]
+        return [result for result in results if result is not None]
+
+    def _network_size(self, rgb_HWC: UInt8, size: tuple[int, int]) -> Tensor:
+        image_CHW = torch.from_numpy(rgb_HWC).to(self.device).permute(2, 0, 1)
+        return resize_rgb(image_CHW, size)

@@ -1,0 +1,291 @@
+"""Training: epochs over an augmented data set, validation at label resolution, checkpoints, exact resume."""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from roadseg.config import InferConfig, TrainConfig, get_model_config
+from roadseg.dataset.augment import make_augmentation
+from roadseg.dataset.samples import Sample
+from roadseg.dataset.segmentation import EpochSampler, SegmentationDataset
+from roadseg.engine.device import autocast, half_precision, resolve_device
+from roadseg.engine.evaluate import evaluate
+from roadseg.engine.losses import SegmentationLoss
+from roadseg.engine.optim import Schedule, make_average, make_optimizer
+from roadseg.engine.predict import Predictor
+from roadseg.engine.sources import Source, evenly, primary_score
+from roadseg.errors import CheckpointError, ConfigError, RoadsegError
+from roadseg.labels import LabelScheme, get_scheme
+from roadseg.model.checkpoint import Checkpoint, load_checkpoint, previous_of, save_checkpoint
+from roadseg.model.unet import RoadNet, build_model
+from roadseg.report.curves import write_curves, write_results
+from roadseg.engine.comparison import write_comparison
+
+# Pictures that are drawn after each validation, spread evenly over the validation set.
+SHOWN = 6
+
+
+class TrainListener:
+    """Hears how a training goes; every method may be overridden, and does nothing here."""
+
+    def message(self, text: str) -> None:
+        """Something worth a line."""
+
+    def caching(self, done: int, total: int) -> None:
+        """Pictures decoded into the cache."""
+
+    def step(self, epoch: int, step: int, steps: int, loss: float, lr: float) -> None:
+        """A batch is done (counts from 1)."""
+
+    def validating(self, done: int, total: int) -> None:
+        """Pictures scored."""
+
+    def epoch(self, row: dict[str, Any], best: bool) -> None:
+        """An epoch is done; `row` is its line of results.csv."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training ended."""
+
+    folder: Path
+    epochs: int
+    best_epoch: int
+    best_score: float
+    stopped_early: bool
+
+
+class Trainer:
+    """One run in one folder: `last.pt`, `best.pt`, `results.csv`, `config.json`, `curves.png`, `samples/`."""
+
+    def __init__(
+        self, config: TrainConfig, sources: Sequence[Source], folder: Path, listener: TrainListener | None = None
+    ) -> None:
+        self.config, self.sources, self.folder = config, sources, folder
+        self.listener = listener or TrainListener()
+        self.device = resolve_device(config.device)
+        self.scheme = get_scheme(config.classes)
+        if config.class_weights and len(config.class_weights) != self.scheme.num_classes:
+            raise ConfigError(
+                f"class_weights has {len(config.class_weights)} values, but {self.scheme.name} has "
+                f"{self.scheme.num_classes} classes: {', '.join(self.scheme.classes)}."
+            )
+        torch.manual_seed(config.seed)
+        self.model = initial_model(config, self.scheme).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = make_average(self.model, config.ema)
+        self.loss = SegmentationLoss(config.loss, config.class_weights, config.label_smoothing).to(self.device)
+        self.optimizer = make_optimizer(self.model, config)
+        self.dtype = half_precision(self.device, config.amp)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        samples = [sample for source in sources for sample in source.train]
+        width = config.crop or config.imgsz
+        augmentation = make_augmentation(config.augment, config.imgsz, (width // 2, width))
+        self.dataset = SegmentationDataset(samples, self.scheme, config.imgsz, augmentation, config.seed)
+        self.sampler = EpochSampler(len(samples), config.seed)
+        # A last batch of one picture would break batch statistics, so short last batches are left out.
+        drop_last = len(samples) > config.batch_size
+        self.loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
+            self.dataset,
+            config.batch_size,
+            sampler=self.sampler,  # type: ignore[arg-type]  # its keys are pairs
+            num_workers=config.workers,
+            drop_last=drop_last,
+            pin_memory=self.device.type == "cuda",
+            persistent_workers=config.workers > 0,
+        )
+        self.schedule = Schedule(self.optimizer, config, len(self.loader))
+        self.history: list[dict[str, Any]] = []
+
+    def run(self) -> TrainResult:
+        """Train until the epochs are done or the score stops growing. Call `restore` before, to go on."""
+        self.dataset.fill_cache(self.config.cache, self.folder.parent / "cache", self.listener.caching)
+        started, pictures = time.perf_counter(), 0
+        while len(self.history) < self.config.epochs and not self._stalled():
+            epoch = len(self.history) + 1
+            loss, lr = self._train_epoch(epoch)
+            pictures += len(self.loader) * self.config.batch_size
+            row: dict[str, Any] = {"epoch": epoch, "lr": lr, "loss": loss, "score": None}
+            best = False
+            if epoch % self.config.val_every == 0 or epoch == self.config.epochs:
+                before = self.best_score
+                row.update(self._validate(epoch))
+                best = row["score"] > before
+                self.schedule.validated(row["score"])
+            row["seconds"] = round(time.perf_counter() - started, 1)
+            started = time.perf_counter()
+            self.history.append(row)
+            self._save(best)
+            self.listener.epoch(row, best)
+        return TrainResult(
+            self.folder, len(self.history), self.best_epoch, self.best_score, len(self.history) < self.config.epochs
+        )
+
+    @property
+    def best_score(self) -> float:
+        return max((row["score"] for row in self._validated()), default=-math.inf)
+
+    @property
+    def best_epoch(self) -> int:
+        return max(self._validated(), key=lambda row: row["score"])["epoch"] if self._validated() else 0
+
+    def _validated(self) -> list[dict[str, Any]]:
+        return [row for row in self.history if row["score"] is not None]
+
+    def _stalled(self) -> bool:
+        since = sum(row["epoch"] > self.best_epoch for row in self._validated())
+        return 0 < self.config.patience <= since
+
+    def _train_epoch(self, epoch: int) -> tuple[float, float]:
+        """Return the mean loss of the epoch and its last learning rate."""
+        self.model.train()
+        self.sampler.epoch = epoch
+        total = torch.zeros((), device=self.device)
+        for step, (image_BCHW, label_BHW) in enumerate(self.loader, 1):
+            image_BCHW = image_BCHW.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+            label_BHW = label_BHW.to(self.device, non_blocking=True)
+            with autocast(self.device, self.dtype):
+                logits_BKHW = self.model(image_BCHW)
+            loss = self.loss(logits_BKHW, label_BHW)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(loss).backward()
+            if self.config.clip_grad:
+                self.scaler.unscale_(self.optimizer)
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_grad)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            lr = self.optimizer.param_groups[0]["lr"]
+            self.schedule.step()
+            if self.average:
+                self.average.update_parameters(self.model)
+            total += loss.detach()
+            if step % 10 == 0 or step == len(self.loader):
+                self.listener.step(epoch, step, len(self.loader), total.item() / step, lr)
+        mean = total.item() / len(self.loader)
+        if not math.isfinite(mean):
+            raise RoadsegError(
+                f"The loss became {mean} in epoch {epoch}: training has diverged. {self.folder} keeps the last good "
+                "epoch; start again with a lower --lr."
+            )
+        return mean, lr
+
+    def _evaluated_model(self) -> RoadNet:
+        """Return the weights that count: the running average if there is one."""
+        return self.average.module if self.average else self.model  # type: ignore[return-value]
+
+    def _checkpoint(self, scores: dict[str, Any]) -> Checkpoint:
+        return Checkpoint(
+            model=self._evaluated_model(),
+            scheme=self.scheme,
+            imgsz=self.config.imgsz,
+            scores=scores,
+            recipe=self.config.to_dict(),
+        )
+
+    def _validate(self, epoch: int) -> dict[str, float]:
+        infer = InferConfig(device=str(self.device), batch_size=self.config.batch_size, amp=self.config.amp)
+        predictor = Predictor(self._checkpoint({}), infer)
+        row: dict[str, float] = {}
+        for source in self.sources:
+            done = evaluate(
+                predictor,
+                source.val,
+                self.scheme,
+                batch_size=self.config.batch_size,
+                workers=max(1, self.config.workers),
+                progress=self.listener.validating,
+            )
+            row[f"{source.name}_{self._score_name}"] = primary_score(done.scores, self.scheme)
+            row[f"{source.name}_pixel_accuracy"] = done.scores.pixel_accuracy
+        names = [f"{source.name}_{self._score_name}" for source in self.sources]
+        row["score"] = sum(row[name] for name in names) / len(names)
+        every = [sample for source in self.sources for sample in source.val]
+        picture = self.folder / "samples" / f"epoch_{epoch:04d}.jpg"
+        write_comparison(picture, predictor.predict, evenly(every, SHOWN), self.scheme)
+        return row
+
+    @property
+    def _score_name(self) -> str:
+        return "road_iou" if self.scheme.num_classes == 2 else "miou"
+
+    def _save(self, best: bool) -> None:
+        write_results(self.folder / "results.csv", self.history)
+        write_curves(self.folder / "curves.png", self.history)
+        validated = self._validated()
+        checkpoint = self._checkpoint(dict(validated[-1]) if validated else {})
+        if best:
+            save_checkpoint(checkpoint, self.folder / "best.pt", keep_previous=True)
+        checkpoint.training = {
+            "model": self.model.state_dict(),
+            "average_steps": int(self.average.n_averaged) if self.average else 0,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "history": self.history,
+        }
+        save_checkpoint(checkpoint, self.folder / "last.pt", keep_previous=True)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take over the state of `last.pt`: the run goes on as if it had never stopped."""
+        state = checkpoint.training
+        if state is None:
+            raise CheckpointError(
+                f"{checkpoint.source}: holds weights, but no state of a training. Resume from last.pt, or start a new "
+                "run from these weights with --weights."
+            )
+        self.model.load_state_dict(state["model"])
+        if self.average:
+            self.average.module.load_state_dict(checkpoint.model.state_dict())
+            self.average.n_averaged.fill_(state["average_steps"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.history = copy.deepcopy(state["history"])
+
+
+def initial_model(config: TrainConfig, scheme: LabelScheme) -> RoadNet:
+    """Return the network to start from: fresh, or with the weights of `config.weights`.
+
+    Where that checkpoint has other classes, everything but the head is taken over. Raises CheckpointError when
+    it is another network.
+    """
+    model = build_model(get_model_config(config.model), scheme.num_classes)
+    if config.weights is None:
+        return model
+    given = load_checkpoint(Path(config.weights))
+    if given.model.config != model.config:
+        raise CheckpointError(
+            f"{config.weights}: holds another network than --model {config.model}. Name the model it was made for."
+        )
+    weights = given.model.state_dict()
+    if given.scheme.classes != scheme.classes:
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith("head.")}
+        weights |= {name: t for name, t in model.state_dict().items() if name.startswith("head.")}
+    model.load_state_dict(weights)
+    return model
+
+
+def load_resumable(folder: Path, message: Callable[[str], None]) -> Checkpoint:
+    """Read `last.pt` of a run, or the one before it if that is damaged (and say so)."""
+    last = folder / "last.pt" if folder.is_dir() else folder
+    try:
+        return load_checkpoint(last)
+    except CheckpointError as error:
+        if not previous_of(last).is_file():
+            raise
+        message(f"{error} Going on from {previous_of(last).name}, one epoch earlier.")
+        return load_checkpoint(previous_of(last))
+
+
+def write_config(folder: Path, config: TrainConfig) -> None:
+    """Write `config.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")

@@ -1,0 +1,142 @@
+"""Pictures from files: decoded whole, upright, RGB, or refused.
+
+`find_images`, `write_mask` and their kin live in the files beside this one and can be imported from here.
+"""
+
+import io
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from roadseg.errors import MediaError
+from roadseg.labels import UInt8Array
+from roadseg.media import jpeg
+from roadseg.media.find import IMAGE_SUFFIXES, ImageJob, find_images, output_stems
+from roadseg.media.output import atomic_write, write_mask, write_rgb, write_text
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "ImageJob",
+    "atomic_write",
+    "find_images",
+    "output_stems",
+    "read_rgb",
+    "write_mask",
+    "write_rgb",
+    "write_text",
+]
+
+MAX_PIXELS: Final = 89_478_485  # Pillow's own border of suspicion: a quarter of a GiB of RGB
+MAX_BYTES: Final = 1 << 30  # twice what so many pixels take as 16-bit RGB
+
+# Not all that Pillow knows: the rest are rarely tested, and some call other programs (EPS).
+_FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_EXIF_ORIENTATION: Final = 0x0112
+# Exif 2.32, table 6: what makes each orientation upright.
+_UPRIGHT: Final[dict[int, Callable[[cv2.typing.MatLike], cv2.typing.MatLike]]] = {
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    4: lambda image: cv2.flip(image, 0),
+    5: cv2.transpose,
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda image: cv2.flip(cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE), 0),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+
+
+def read_rgb(path: Path) -> UInt8Array:
+    """Read a picture as rgb_HWC uint8 RGB 0..255: upright, contiguous, yours to write into.
+
+    - Grey, 1-bit, palette, CMYK and YCbCr become RGB. 16-bit pixels keep their high byte.
+    - What is transparent shows black: the colour stored under it is often junk, and black is how cameras'
+      rectified pictures mark "nothing here".
+    - Of several frames or pages the first is read.
+
+    MediaError for whatever is no whole picture: missing, empty, truncated, damaged, a folder, a pipe, an
+    unknown format, pixels without a known range (float, 32-bit), or more than MAX_PIXELS.
+    """
+    data = _read_bytes(path)
+    # Pillow's decoders raise about anything on damaged files: SyntaxError, struct.error, IndexError, ...
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise _too_large(path)
+            rgb_HWC = jpeg.decode(data) if _is_plain_jpeg(picture, data) else None
+            if rgb_HWC is None:
+                picture.load()
+                rgb_HWC = _to_rgb(picture, path)
+            orientation = _orientation(picture)
+    except MediaError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(path) from error
+    except UnidentifiedImageError as error:
+        raise MediaError(f"{path}: is no picture that can be read here ({', '.join(_FORMATS)})") from error
+    except Exception as error:
+        raise MediaError(f"{path}: the picture is damaged ({error}); fetch or make it again") from error
+    if orientation in _UPRIGHT:
+        return np.ascontiguousarray(_UPRIGHT[orientation](rgb_HWC), np.uint8)
+    return rgb_HWC
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise MediaError(f"{path}: is a folder, not a picture; give it as an input of its own")
+        if not stat.S_ISREG(status.st_mode):  # a pipe would block for ever, /dev/zero never end
+            raise MediaError(f"{path}: is no regular file; save the picture to a file first")
+        if status.st_size > MAX_BYTES:
+            raise MediaError(
+                f"{path}: {status.st_size >> 20} MiB is too large for a picture (1024); scale it down"
+            )
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise MediaError(f"{path}: no such file; check the name") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise MediaError(f"{path}: cannot be read ({error}); check the file and its permissions") from error
+    if not data:
+        raise MediaError(f"{path}: the file is empty; fetch or make it again")
+    return data
+
+
+def _too_large(path: Path) -> MediaError:
+    return MediaError(
+        f"{path}: has more than {MAX_PIXELS // 10**6} million pixels; scale it down or cut it up"
+    )
+
+
+def _is_plain_jpeg(picture: Image.Image, data: bytes) -> bool:
+    # MPO: a JPEG with more pictures behind it, as phones and stereo cameras write; the first one counts
+    return picture.format in ("JPEG", "MPO") and picture.mode in ("L", "RGB") and jpeg.is_whole(data)
+
+
+def _to_rgb(picture: Image.Image, path: Path) -> UInt8Array:
+    mode = picture.mode
+    if mode.startswith("I;16") or (mode == "I" and picture.format in ("PNG", "PPM")):
+        # "I" would be 32 bits, but not in these formats
+        grey_HW = (np.asarray(picture) >> 8).astype(np.uint8)
+        return cv2.cvtColor(grey_HW, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
+    if mode in ("I", "F"):
+        kind = "floats" if mode == "F" else "32-bit numbers"
+        raise MediaError(f"{path}: its pixels are {kind} of unknown range; save it with 8 or 16 bits")
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        picture = Image.new("RGB", rgba.size)
+        picture.paste(rgba, mask=rgba.getchannel("A"))
+    return np.array(picture.convert("RGB"))  # a copy: PyTorch warns of read-only arrays
+
+
+def _orientation(picture: Image.Image) -> int:
+    """The EXIF orientation, 1..8 (1 = upright). Pillow has already turned TIFFs, and says so here."""
+    try:
+        return int(picture.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # a damaged EXIF block is no reason to refuse sound pixels
+        return 1

@@ -1,0 +1,101 @@
+"""Files that are whole or not there: masks, pictures and texts."""
+
+import errno
+import io
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from roadseg.errors import OutputError
+from roadseg.labels import RGB, UInt8Array
+
+JPEG_QUALITY: Final = 90  # 200 kB for 1280x720; lane markings keep their edges
+
+_REMEDIES: Final = {
+    errno.ENOSPC: "free some space there, or choose another output folder",
+    errno.EDQUOT: "free some of your quota, or choose another output folder",
+    errno.EACCES: "choose an output folder that you may write to",
+    errno.EPERM: "choose an output folder that you may write to",
+    errno.EROFS: "choose an output folder on a disk that can be written to",
+    errno.ENAMETOOLONG: "choose an output folder with a shorter path, or shorten the name",
+    errno.EISDIR: "a folder is in its place: move it away, or choose another output folder",
+    errno.ENOTDIR: "a file is in the place of its folder: move it away, or choose another output folder",
+    errno.EEXIST: "a file is in the place of its folder: move it away, or choose another output folder",
+}
+
+
+def atomic_write(path: Path, data: bytes | memoryview) -> None:
+    """Write `data` to `path`, over what was there, and make its folder. OutputError if that fails.
+
+    The bytes go to a temporary name in the same folder first (hidden, `.partial`), so whatever happens,
+    Ctrl-C included, `path` is the old file, the new one, or still absent.
+    """
+    # The name owes nothing to `path`: two processes never share it, and a long name grows no longer.
+    scratch = path.with_name(f".{uuid.uuid4().hex}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            scratch.write_bytes(data)
+            os.replace(scratch, path)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "choose another output folder")
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all. OutputError.
+
+    File names that are no Unicode come as lone surrogates: they are written as `\\udcNN`, JSON's own escape.
+    """
+    atomic_write(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_mask(path: Path, mask_HW: UInt8Array, palette: Sequence[RGB] | None = None) -> None:
+    """Write `mask_HW` uint8 as an 8-bit PNG with exactly these values, whole or not at all. OutputError.
+
+    Without `palette` the PNG is grey (a road mask of 0 and 255; label ids). With it, it is a palette PNG:
+    pixels hold the class index, and viewers show `palette[index]` (black past its end).
+    """
+    if mask_HW.dtype != np.uint8 or mask_HW.ndim != 2:
+        raise ValueError(f"a mask is HW uint8, not {mask_HW.shape} {mask_HW.dtype}")
+    if palette is None:
+        atomic_write(path, _encode(path, mask_HW, ".png"))
+        return
+    picture = Image.fromarray(mask_HW)
+    # All 256 entries: for a shorter palette Pillow packs pixels into fewer bits, and a 255 would be cut off.
+    picture.putpalette([part for color in palette for part in color] + [0] * 3 * (256 - len(palette)))
+    data = io.BytesIO()
+    picture.save(data, "PNG", compress_level=1)  # 6 ms for 2048x1024; level 6 takes twice as long
+    atomic_write(path, data.getbuffer())
+
+
+def write_rgb(path: Path, rgb_HWC: UInt8Array) -> None:
+    """Write `rgb_HWC` uint8 RGB as JPEG or PNG, by the suffix of `path`, whole or not at all. OutputError."""
+    if rgb_HWC.dtype != np.uint8 or rgb_HWC.ndim != 3 or rgb_HWC.shape[2] != 3:
+        raise ValueError(f"a picture is HWC uint8 RGB, not {rgb_HWC.shape} {rgb_HWC.dtype}")
+    suffix = path.suffix.lower()
+    if suffix not in (".jpg", ".jpeg", ".png"):
+        raise ValueError(f"{path}: pictures are written as .jpg or .png")
+    atomic_write(path, _encode(path, cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2BGR), suffix))
+
+
+def _encode(path: Path, pixels: cv2.typing.MatLike, suffix: str) -> memoryview:
+    """The file's bytes. PNG keeps OpenCV's default: its fast RLE mode, 5 ms for a mask of 2048x1024.
+
+    Measured beside it: 9 ms for Pillow at level 1, and 18 ms for OpenCV as soon as any level is given.
+    """
+    height, width = pixels.shape[:2]
+    if suffix != ".png" and max(height, width) > 65500:  # libjpeg's limit
+        raise OutputError(f"{path}: {width}x{height} is too large for JPEG (65500); leave overlays out")
+    options = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    _, data = cv2.imencode(suffix, pixels, options)
+    return data.data

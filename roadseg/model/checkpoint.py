@@ -1,0 +1,181 @@
+"""Checkpoints that explain themselves: network, classes, preprocessing, scores and recipe in one file.
+
+Two forms with the same content: `.pt` (torch, tensors and plain types only, always read with
+`weights_only=True`, so that a stranger's file runs no code) and `.safetensors` (for released weights).
+"""
+
+import contextlib
+import json
+import os
+import pickle
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+import roadseg
+from roadseg.config import UNetConfig
+from roadseg.errors import CheckpointError, ConfigError, OutputError, RoadsegError
+from roadseg.labels import LabelScheme
+from roadseg.model.unet import RGB_MEAN, RGB_STD, RoadNet, build_model
+
+FORMAT = 1
+METADATA_KEY = "roadseg"
+
+
+@dataclass
+class Checkpoint:
+    """A network and all that is needed to use it."""
+
+    model: RoadNet
+    scheme: LabelScheme
+    imgsz: int
+    """Longer side in pixels of the pictures that it was trained for."""
+    scores: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    """The `TrainConfig` that made it."""
+    training: dict[str, Any] | None = None
+    """What `train --resume` needs (optimizer, epoch, ...); absent from released weights."""
+    roadseg_version: str = roadseg.__version__
+    source: str = "memory"
+    """Where it was read from, for messages and reports."""
+
+    def description(self) -> dict[str, Any]:
+        """Return everything but tensors, as plain types."""
+        return {
+            "format": FORMAT,
+            "model_config": self.model.config.to_dict(),
+            "label_scheme": self.scheme.to_dict(),
+            "preprocessing": {"imgsz": self.imgsz, "rgb_mean": list(RGB_MEAN), "rgb_std": list(RGB_STD)},
+            "scores": self.scores,
+            "recipe": self.recipe,
+            "roadseg_version": self.roadseg_version,
+        }
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path, *, keep_previous: bool = False) -> None:
+    """Write `checkpoint` to `path` (.pt, or .safetensors without training state), whole or not at all.
+
+    With `keep_previous` the file that was there stays beside it as NAME.previous.SUFFIX. Raises OutputError.
+    """
+    scratch = path.with_name(path.name + ".partial")
+    weights = {name: tensor.contiguous() for name, tensor in checkpoint.model.state_dict().items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".safetensors":
+            header = {METADATA_KEY: json.dumps(checkpoint.description())}
+            scratch.write_bytes(safetensors.torch.save(weights, header))
+        else:
+            torch.save(
+                {**checkpoint.description(), "weights": weights, "training": checkpoint.training}, scratch
+            )
+        with scratch.open("rb") as file:
+            os.fsync(file.fileno())
+        if keep_previous and path.exists():
+            _link_over(path, previous_of(path))
+        os.replace(scratch, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise OutputError(f"{path}: the checkpoint could not be written ({reason}).") from error
+
+
+def previous_of(path: Path) -> Path:
+    """Return the name under which `save_checkpoint` keeps the file before."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def _link_over(path: Path, target: Path) -> None:
+    """Give the file at `path` the name `target` as well; at no moment is either name without a whole file."""
+    link = target.with_name(target.name + ".partial")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:  # a file system without hard links
+        link.write_bytes(path.read_bytes())
+    os.replace(link, target)
+
+
+def bundled_weights() -> Path:
+    """Return the path of the road weights that come with roadseg."""
+    return Path(str(resources.files("roadseg") / "weights" / "road-small.safetensors"))
+
+
+def load_checkpoint(path: Path | None = None) -> Checkpoint:
+    """Read a checkpoint, on the CPU, in evaluation mode; None: the bundled road weights.
+
+    Raises CheckpointError when the file is missing, damaged, unsafe, or not one of roadseg's.
+    """
+    path = bundled_weights() if path is None else path
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such weights file. Check --weights, or leave it out to use ours.")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    if not isinstance(content, dict) or not {"format", "model_config", "label_scheme", "weights"} <= set(content):
+        raise CheckpointError(
+            f"{path}: this is not a roadseg checkpoint (a bare state dict, or another program's). "
+            "Use a file that `roadseg train` wrote."
+        )
+    if content["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path}: checkpoint format {content['format']} of roadseg {content.get('roadseg_version', '?')}, but "
+            f"roadseg {roadseg.__version__} reads format {FORMAT}. Install the roadseg that wrote it."
+        )
+    try:
+        return _build(content, str(path))
+    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, RoadsegError) as error:
+        raise CheckpointError(
+            f"{path}: the weights do not fit the network that the file describes "
+            f"({str(error).splitlines()[0]}). The file is damaged, or of another version of roadseg "
+            f"(it says {content.get('roadseg_version', '?')}, this is {roadseg.__version__})."
+        ) from error
+
+
+def _build(content: dict[str, Any], source: str) -> Checkpoint:
+    scheme = LabelScheme.from_dict(content["label_scheme"])
+    model = build_model(UNetConfig.from_dict(content["model_config"]), scheme.num_classes)
+    model.load_state_dict(content["weights"])
+    return Checkpoint(
+        model=model.eval(),
+        scheme=scheme,
+        imgsz=int(content["preprocessing"]["imgsz"]),
+        scores=content.get("scores", {}),
+        recipe=content.get("recipe", {}),
+        training=content.get("training"),
+        roadseg_version=content.get("roadseg_version", "?"),
+        source=source,
+    )
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: refused, because it is damaged, or holds Python objects, which could run code when loaded. "
+            "Use a file that `roadseg train` wrote, or a .safetensors file."
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{path}: not a readable checkpoint; it is damaged or cut short. Copy it again, or use "
+            f"{previous_of(path).name} beside it if there is one."
+        ) from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file; it is damaged or cut short.") from error
+    try:
+        described = json.loads(metadata.get(METADATA_KEY, "{}"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its description is not JSON; the file is damaged.") from error
+    return {**described, "weights": weights}
