@@ -5,7 +5,8 @@ A value that cannot work raises `ConfigError`, which names the setting and the v
 """
 
 import dataclasses
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
 from roadseg.errors import ConfigError
@@ -51,7 +52,7 @@ class _Plain:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class UNetConfig(_Plain):
     """The shape of a network; `MODELS` names the usual ones."""
 
@@ -92,7 +93,7 @@ class UNetConfig(_Plain):
 
 MODELS: dict[str, UNetConfig] = {
     "nano": UNetConfig(widths=(16, 32, 64, 96), depths=(1, 1, 2, 2), block="separable"),
-    "small": UNetConfig(widths=(24, 48, 96, 160), depths=(1, 1, 2, 2)),
+    "small": UNetConfig(widths=(32, 48, 96, 160), depths=(0, 1, 2, 2)),
     "base": UNetConfig(widths=(32, 64, 128, 192, 256), depths=(1, 2, 2, 3, 3), stem_stride=2),
     "unet": UNetConfig(architecture="classic", widths=(64, 128, 256, 512, 1024), depths=(0,) * 5, skip="concat"),
 }
@@ -105,7 +106,7 @@ def get_model_config(name: str) -> UNetConfig:
     return MODELS[name]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class InferConfig(_Plain):
     """How a trained network is run."""
 
@@ -126,7 +127,7 @@ class InferConfig(_Plain):
         _between("batch_size", self.batch_size, 1, 4096)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig(_Plain):
     """A training run. `config.json` in its folder holds exactly these."""
 
@@ -169,8 +170,8 @@ class TrainConfig(_Plain):
     """Share of the groups held out where the data set has no validation split of its own."""
     cache: Cache = "ram"
     """Where the pictures wait between epochs, decoded and resized: memory, disk, or nowhere."""
-    workers: int = field(default=2)
-    """Processes that augment pictures."""
+    workers: int = min(8, os.cpu_count() or 1)
+    """Processes that augment pictures (threads that read them, in validation)."""
     device: str = "auto"
     amp: bool = True
     seed: int = 0

@@ -215,8 +215,9 @@ def get_scheme(name_or_json_path: str) -> LabelScheme:
     """A built-in scheme by name, or a user's own from a JSON file.
 
     The file: {"name": "mine", "classes": [{"name": "road", "color": [128, 64, 128], "values": [7]}, ...],
-    "void": [0, 1]}. Raw values are whole numbers 0..255, or RGB triples where the label files are coloured; a value
-    that is not listed is an error. ConfigError if there is no such scheme, DatasetError if the file is wrong.
+    "void": [0, 1]}. Raw values are whole numbers 0..255, or RGB triples where the label files are coloured; a
+    value that is not listed is an error. ConfigError if there is no such scheme, DatasetError if the file is
+    wrong.
     """
     if name_or_json_path in SCHEMES:
         return SCHEMES[name_or_json_path]

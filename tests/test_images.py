@@ -2,6 +2,7 @@ import io
 import os
 import struct
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,10 +28,11 @@ HEIGHT, WIDTH = 48, 80
 
 @pytest.fixture
 def picture() -> Image.Image:
-    """A smooth 80x48 picture in which every corner has its own colour."""
+    """A slightly noisy 80x48 picture in which every corner has its own colour."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
-    rgb = np.stack([x * 3, y * 5, 255 - x - y], axis=-1).astype(np.uint8)
-    return Image.fromarray(rgb)
+    rgb = np.stack([x * 3, y * 5, 250 - x - y], axis=-1)
+    noise = np.random.default_rng(0).integers(0, 5, rgb.shape)
+    return Image.fromarray((rgb + noise).astype(np.uint8))
 
 
 def encoded(picture: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
@@ -64,7 +66,7 @@ def test_the_fast_jpeg_path_gives_what_pillow_gives(
     tmp_path: Path, picture: Image.Image, options: dict[str, object]
 ) -> None:
     data = encoded(picture, **options)
-    assert jpeg.is_whole(data)
+    assert jpeg.walk(data) == "whole"
     rgb = read_rgb(save(tmp_path / "a.jpg", data))
     assert rgb.dtype == np.uint8
     assert rgb.flags.c_contiguous
@@ -96,8 +98,7 @@ def test_a_jpeg_cut_anywhere_or_with_a_blank_tail_is_refused(
     start = data.rindex(b"\xff\xda")
     for cut in (*range(start, len(data) - 1, 7), len(data) - 1):
         for damaged in (data[:cut], data[:cut] + bytes(len(data) - cut)):
-            assert not jpeg.is_whole(damaged)
-            with pytest.raises(MediaError, match=r"a\.jpg: .*(damaged|no picture)"):
+            with pytest.raises(MediaError, match=r"a\.jpg: .*(truncated|damaged|no picture)"):
                 read_rgb(save(tmp_path / "a.jpg", damaged))
 
 
@@ -113,7 +114,7 @@ def test_the_walk_never_trusts_a_jpeg_that_pillow_refuses(picture: Image.Image) 
             np.asarray(Image.open(io.BytesIO(bytes(damaged))))
         except Exception:
             refused += 1
-            assert not (jpeg.is_whole(bytes(damaged)) and jpeg.decode(bytes(damaged)) is not None)
+            assert jpeg.walk(bytes(damaged)) != "whole" or jpeg.decode(bytes(damaged)) is None
     assert refused > 20
 
 
@@ -282,7 +283,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path, picture: 
     data = bytearray(encoded(picture, "PNG"))
     for side in (9_500, 60_000):  # above our limit; above the one at which Pillow itself gives up
         data[16:24] = struct.pack(">II", side, side)
-        data[29:33] = struct.pack(">I", __import__("zlib").crc32(data[12:29]))
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
         with pytest.raises(MediaError, match="more than 89 million pixels"):
             read_rgb(save(tmp_path / "bomb.png", bytes(data)))
 
@@ -340,8 +341,8 @@ def test_any_unicode_path_and_any_thread(tmp_path: Path, picture: Image.Image) -
 
 
 def test_a_folder_is_searched_below_in_natural_order(tmp_path: Path) -> None:
-    touch(tmp_path, "b/frame10.JPG", "b/frame9.jpg", "b/frame09.jpg", "a10/x.png", "a2/x.png", "c.webp", "notes.txt",
-          ".hidden.jpg", ".git/x.png", "b/._frame9.jpg")  # fmt: skip
+    touch(tmp_path, "b/frame10.JPG", "b/frame9.jpg", "b/frame09.jpg", "a10/x.png", "a2/x.png", "c.webp")
+    touch(tmp_path, "notes.txt", ".hidden.jpg", ".git/x.png", "b/._frame9.jpg")
     jobs = find_images(tmp_path)
     expected = ["a2/x.png", "a10/x.png", "b/frame09.jpg", "b/frame9.jpg", "b/frame10.JPG", "c.webp"]
     assert relatives(jobs) == expected

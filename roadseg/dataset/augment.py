@@ -8,6 +8,7 @@ torch's global generator, which the data set seeds for each picture and epoch.
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
@@ -45,7 +46,8 @@ class RandomView(v2.Transform):
         height, width = v2.functional.get_size(flat_inputs[0])
         scale = max(height, width) / self.side / self._log_uniform(*self.zoom)
         squeeze = self._log_uniform(*self.aspect) ** 0.5
-        box_h, box_w = round(self.size[0] * scale * squeeze), round(self.size[1] * scale / squeeze)
+        box_h = max(1, round(self.size[0] * scale * squeeze))
+        box_w = max(1, round(self.size[1] * scale / squeeze))
         pad_h, pad_w = max(0, box_h - height), max(0, box_w - width)
         left, top = (int(uniform(0, pad + 1)) for pad in (pad_w, pad_h))
         padding = [left, top, pad_w - left, pad_h - top]
@@ -53,8 +55,8 @@ class RandomView(v2.Transform):
             "padding": padding,
             "top": int(uniform(0, height + pad_h - box_h + 1)),
             "left": int(uniform(0, width + pad_w - box_w + 1)),
-            "height": max(1, box_h),
-            "width": max(1, box_w),
+            "height": box_h,
+            "width": box_w,
         }
 
     @staticmethod
@@ -112,6 +114,14 @@ def low_resolution(image_CHW: Tensor) -> Tensor:
     return F.resize(small, [height, width], antialias=True)
 
 
+def jpeg(image_CHW: Tensor) -> Tensor:
+    """A picture that was saved as a JPEG of quality 25..90."""
+    rgb_HWC = image_CHW.permute(1, 2, 0).contiguous().numpy()
+    # Which channel is called red matters to chroma subsampling alone: encoder and decoder agree.
+    _, data = cv2.imencode(".jpg", rgb_HWC, [cv2.IMWRITE_JPEG_QUALITY, int(uniform(25, 91))])
+    return torch.from_numpy(cv2.imdecode(data, cv2.IMREAD_COLOR)).permute(2, 0, 1)
+
+
 def veil(image_CHW: Tensor) -> Tensor:
     """Fog, rain or a dirty screen: the picture fades to grey, more towards a horizon of random height."""
     height = image_CHW.shape[-2]
@@ -164,15 +174,15 @@ def make_augmentation(strength: AugmentStrength, imgsz: int, crop: tuple[int, in
             RandomView(crop, imgsz, (0.6, 1.7), (0.65, 1.5)),
             v2.RandomHorizontalFlip(),
             v2.RandomApply([v2.RandomAffine(degrees=6, shear=6, fill=FILL)], p=0.2),
-            v2.RandomApply([v2.ColorJitter(0.5, 0.5, 0.6, 0.08)], p=0.7),
-            PictureTransform(white_balance_and_gamma, p=0.4),
+            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.5, 0.06)], p=0.6),
+            PictureTransform(white_balance_and_gamma, p=0.3),
             v2.RandomGrayscale(p=0.05),
             PictureTransform(shadows, p=0.15),
             PictureTransform(veil, p=0.1),
-            PictureTransform(darkness, p=0.1),
+            PictureTransform(darkness, p=0.08),
             v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 2.0))], p=0.12),
             PictureTransform(low_resolution, p=0.12),
             PictureTransform(noise, p=0.15),
-            v2.RandomApply([v2.JPEG(quality=(25, 90))], p=0.15),
+            PictureTransform(jpeg, p=0.15),
         ]
     )

@@ -39,6 +39,12 @@ class Form:
     not_labels: tuple[str, ...] = ()
     official: Mapping[str, int | Mapping[str, int]] = field(default_factory=dict)
 
+    @property
+    def any_image(self) -> str:
+        """A template for whatever pictures lie in the folders of the images."""
+        folders = [part for part in self.image.split("/")[:-1] if part != "{group}"]
+        return "/".join([*folders, "{path}.{ext}"])
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -234,14 +240,19 @@ def default_root() -> Path | None:
     return Path(value) if value else None
 
 
+def require_folder(root: Path) -> None:
+    """DatasetError if `root` is no folder."""
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder; give the folder that holds the data set")
+
+
 def detect_layout(root: Path) -> Layout:
     """The layout of the data set in `root`, by its folders and file names alone.
 
     Where only images or only labels are there, that is enough. DatasetError if nothing fits: it says what was
     looked for, or which folder nearby holds a data set.
     """
-    if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder; give the folder that holds the data set")
+    require_folder(root)
     layout, _ = _best_layout(root)
     if layout is None:
         looked_for = "; ".join(f"{lay.name}: {form.image}" for lay in LAYOUTS for form in lay.forms[:1])
@@ -269,19 +280,27 @@ def _best_layout(root: Path) -> tuple[Layout | None, bool]:
 def _hint_nearby(root: Path) -> str | None:
     """What to do if a folder above `root` (when leftImg8bit was given) or inside it is a data set."""
     for above in list(root.resolve().parents)[:3]:
-        layout, complete = _best_layout(above)
+        layout, complete = _peek(above)
         inner = root.resolve().relative_to(above).parts[0]
         if layout and complete and any(_mentions(form, inner) for form in layout.forms):
             return f"give the folder {above} instead, which holds {layout.title}"
     parts = []
     for inside in sorted(entry for entry in root.iterdir() if entry.is_dir()):
-        layout, complete = _best_layout(inside)
+        layout, complete = _peek(inside)
         if layout and complete:
             return f"give the folder {inside} instead, which holds {layout.title}"
         parts += [inside] if layout else []
-    if parts:
+    if len(parts) > 1:
         return f"move what is in {' and '.join(str(part) for part in parts)} into one folder, and give that"
-    return None
+    return f"{parts[0]} holds a part of one; give that folder to see what is missing" if parts else None
+
+
+def _peek(folder: Path) -> tuple[Layout | None, bool]:
+    """`_best_layout` of a folder that the user did not name, so that it may well be closed to us."""
+    try:
+        return _best_layout(folder)
+    except DatasetError:
+        return None, False
 
 
 def _mentions(form: Form, folder_name: str) -> bool:

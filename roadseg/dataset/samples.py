@@ -3,16 +3,16 @@
 import random
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from roadseg.dataset.layouts import Form, Layout, detect_layout, get_layout
+from roadseg.dataset.layouts import Form, Layout, detect_layout, get_layout, require_folder
 from roadseg.dataset.templates import Match, find_files
-from roadseg.encodings import ENCODINGS, LabelEncoding, UInt8Array, read_label_colors
+from roadseg.encodings import ENCODINGS, LabelEncoding, RawValue, UInt8Array, read_label_colors
 from roadseg.errors import ConfigError, DatasetError
 from roadseg.labels import LabelScheme, decode_label
 
@@ -52,15 +52,17 @@ def scan(root: Path, dataset: str | None = None) -> Scan:
 
     `dataset` names the layout; without it, `detect_layout` finds it. DatasetError if there is none.
     """
-    if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder; give the folder that holds the data set")
+    require_folder(root)
     layout = get_layout(dataset) if dataset else detect_layout(root)
     scans = []
     for form in layout.forms:
         scans.append(_scan_form(root, layout, form))
         if scans[-1].samples:
             return scans[-1]
-    return max(scans, key=lambda found: len(found.unlabelled) + len(found.orphans))
+    best = max(scans, key=lambda found: len(found.unlabelled) + len(found.orphans))
+    if not best.unlabelled and not best.orphans:
+        raise DatasetError(f"{root}: no {layout.title} here; leave out --dataset to have the layout found")
+    return best
 
 
 def _scan_form(root: Path, layout: Layout, form: Form) -> Scan:
@@ -120,8 +122,8 @@ def find_samples(
     missing = [image.path for image in found.unlabelled if image.split in sources]
     if missing:
         raise DatasetError(
-            f"{root}: {len(missing)} images of {split} have no label ({_name_some(missing)}); add the labels or "
-            "move the images away (`roadseg download-check` lists them all)"
+            f"{root}: {len(missing)} images of {split} have no label ({_name_some(missing)}); add the labels "
+            "or move the images away (`roadseg download-check` lists them all)"
         )
     for first, second in found.rivals:
         if first.split in sources:
@@ -187,19 +189,26 @@ def read_label(sample: Sample, scheme: LabelScheme) -> UInt8Array:
     Palette files are read as indices where labels are numbers. DatasetError names the file if it is damaged,
     of another kind, or holds values that the scheme does not know.
     """
-    table = scheme.table(sample.encoding)
-    is_color = isinstance(next(iter(table)), tuple)
-    raw = _read_colors(sample.label) if is_color else _read_numbers(sample.label, 1 if 1 in table else 255)
+    raw = read_raw_label(sample.label, scheme.table(sample.encoding))
     return decode_label(raw, sample.encoding, scheme, str(sample.label))
 
 
+def read_raw_label(path: Path, values: Collection[RawValue]) -> UInt8Array:
+    """The pixels of a label file as they are: HW uint8, or HW3 uint8 RGB where `values` are colours."""
+    if isinstance(next(iter(values)), tuple):
+        return _read_colors(path)
+    return _read_numbers(path, white=1 if 1 in values else 255)
+
+
 def _load(path: Path) -> Image.Image:
+    # Pillow's decoders raise about anything on damaged files: OSError, SyntaxError, struct.error, ...
     try:
+        with Image.open(path) as picture:
+            picture.verify()  # the checksums of a PNG, which loading it does not look at
         with Image.open(path) as picture:
             picture.load()
             return picture
-    # what Pillow raises on damaged files
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except Exception as error:
         raise DatasetError(f"{path}: the label cannot be read ({error}); fetch or make it again") from error
 
 
@@ -216,7 +225,7 @@ def _read_numbers(path: Path, white: int) -> UInt8Array:
         return raw
     if picture.mode == "1":
         return raw.astype(np.uint8) * np.uint8(white)
-    if picture.mode.startswith("I") and raw.max(initial=0) <= 255:
+    if picture.mode.startswith("I") and raw.min(initial=0) >= 0 and raw.max(initial=0) <= 255:
         return raw.astype(np.uint8)
     if picture.mode in ("LA", "RGB", "RGBA"):  # fine if it is grey, saved as colour
         channels_HWC = raw[..., : 1 if picture.mode == "LA" else 3]

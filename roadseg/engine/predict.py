@@ -87,5 +87,6 @@ class Predictor:
         return [result for result in results if result is not None]
 
     def _network_size(self, rgb_HWC: UInt8, size: tuple[int, int]) -> Tensor:
-        image_CHW = torch.from_numpy(rgb_HWC).to(self.device).permute(2, 0, 1)
+        writable = rgb_HWC if rgb_HWC.flags.writeable else rgb_HWC.copy()  # torch takes no read-only arrays
+        image_CHW = torch.from_numpy(writable).to(self.device).permute(2, 0, 1)
         return resize_rgb(image_CHW, size)

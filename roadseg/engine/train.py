@@ -1,10 +1,9 @@
 """Training: epochs over an augmented data set, validation at label resolution, checkpoints, exact resume."""
 
 import copy
-import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from roadseg.engine.predict import Predictor
 from roadseg.engine.sources import Source, evenly, primary_score
 from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 from roadseg.labels import LabelScheme, get_scheme
-from roadseg.model.checkpoint import Checkpoint, load_checkpoint, previous_of, save_checkpoint
+from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from roadseg.model.unet import RoadNet, build_model
 from roadseg.report.curves import write_curves, write_results
 from roadseg.engine.comparison import write_comparison
@@ -271,21 +270,3 @@ def initial_model(config: TrainConfig, scheme: LabelScheme) -> RoadNet:
         weights |= {name: t for name, t in model.state_dict().items() if name.startswith("head.")}
     model.load_state_dict(weights)
     return model
-
-
-def load_resumable(folder: Path, message: Callable[[str], None]) -> Checkpoint:
-    """Read `last.pt` of a run, or the one before it if that is damaged (and say so)."""
-    last = folder / "last.pt" if folder.is_dir() else folder
-    try:
-        return load_checkpoint(last)
-    except CheckpointError as error:
-        if not previous_of(last).is_file():
-            raise
-        message(f"{error} Going on from {previous_of(last).name}, one epoch earlier.")
-        return load_checkpoint(previous_of(last))
-
-
-def write_config(folder: Path, config: TrainConfig) -> None:
-    """Write `config.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")

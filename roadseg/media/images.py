@@ -68,7 +68,7 @@ def read_rgb(path: Path) -> UInt8Array:
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise _too_large(path)
-            rgb_HWC = jpeg.decode(data) if _is_plain_jpeg(picture, data) else None
+            rgb_HWC = _fast_jpeg(picture, data, path)
             if rgb_HWC is None:
                 picture.load()
                 rgb_HWC = _to_rgb(picture, path)
@@ -113,9 +113,15 @@ def _too_large(path: Path) -> MediaError:
     )
 
 
-def _is_plain_jpeg(picture: Image.Image, data: bytes) -> bool:
+def _fast_jpeg(picture: Image.Image, data: bytes, path: Path) -> UInt8Array | None:
+    """The pixels as stored, or None where Pillow must decode (another format, CMYK, odd segments)."""
     # MPO: a JPEG with more pictures behind it, as phones and stereo cameras write; the first one counts
-    return picture.format in ("JPEG", "MPO") and picture.mode in ("L", "RGB") and jpeg.is_whole(data)
+    if picture.format not in ("JPEG", "MPO"):
+        return None
+    state = jpeg.walk(data)
+    if state == "cut":
+        raise MediaError(f"{path}: the JPEG is truncated; fetch or make it again")
+    return jpeg.decode(data) if state == "whole" and picture.mode in ("L", "RGB") else None
 
 
 def _to_rgb(picture: Image.Image, path: Path) -> UInt8Array:

@@ -7,7 +7,7 @@ file is walked first, marker by marker (0.1 ms). Of 6000 files cut, overwritten 
 """
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -21,8 +21,13 @@ _START_OF_SCAN: Final = 0xDA
 _END_OF_IMAGE: Final = 0xD9
 
 
-def is_whole(data: bytes) -> bool:
-    """Whether the segments of a JPEG follow one another without a gap, up to its end-of-image marker."""
+def walk(data: bytes) -> Literal["whole", "cut", "unclear"]:
+    """Follow the segments of a JPEG.
+
+    whole: one after another without a gap, up to the end-of-image marker (what follows it is ignored).
+    cut: the data ends inside a scan, or is blank from there on (decoders take blanks for pixels).
+    unclear: something else lies between two segments; decoders may forgive that.
+    """
     position = 2  # after the start-of-image marker
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
@@ -30,11 +35,11 @@ def is_whole(data: bytes) -> bool:
         if marker == _START_OF_SCAN:
             end = _SCAN_END.search(data, position)
             if end is None:
-                return False
+                return "cut"
             position = end.start()
             if data[position + 1] == _END_OF_IMAGE:
-                return True
-    return False
+                return "whole"
+    return "unclear"
 
 
 def decode(data: bytes) -> UInt8Array | None:

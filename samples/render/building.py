@@ -18,6 +18,7 @@ UPRIGHT: Final = rgb(0, 0, 1)
 PLASTERS = (
     (0.42, 0.37, 0.29), (0.46, 0.44, 0.40), (0.38, 0.30, 0.20), (0.30, 0.25, 0.20), (0.44, 0.39, 0.33),
     (0.33, 0.33, 0.31), (0.40, 0.31, 0.26), (0.27, 0.28, 0.28), (0.48, 0.43, 0.30), (0.22, 0.20, 0.18),
+    (0.55, 0.54, 0.51), (0.58, 0.55, 0.47), (0.50, 0.50, 0.50),
 )  # fmt: skip
 BRICKS = ((0.20, 0.09, 0.06), (0.24, 0.12, 0.08), (0.17, 0.10, 0.075))
 
@@ -45,7 +46,7 @@ class House:
     def place(self) -> Array:
         return np.append(self.foot[:2].mean(0), self.base).astype(np.float32)
 
-    def cast(self, shadows: Shadows, rng: np.random.Generator) -> None:
+    def cast(self, shadows: Shadows) -> None:
         shadows.block(self.foot, self.height + 0.6 * self.roof)
 
     def draw(self, canvas: Canvas, light: Light, noise: Noise, sunlit: float) -> None:
@@ -65,7 +66,10 @@ class House:
 
     def _draw_roof(self, canvas: Canvas, eaves: Array, light: Light, noise: Noise) -> None:
         """A gable along the street: two slopes, and the walls below them at either end."""
-        ridge = [(eaves[0] + eaves[3]) / 2 + UPRIGHT * self.roof, (eaves[1] + eaves[2]) / 2 + UPRIGHT * self.roof]
+        ridge = [
+            (eaves[0] + eaves[3]) / 2 + UPRIGHT * self.roof,
+            (eaves[1] + eaves[2]) / 2 + UPRIGHT * self.roof,
+        ]
         dark = scatter(np.float32(self.seed), np.float32(5)) > 0.55
         tile = rgb(0.085, 0.085, 0.09) if dark else rgb(0.20, 0.085, 0.055)
 
@@ -119,10 +123,14 @@ class House:
             cover = np.zeros_like(u) if blind else np.clip(inside / grain + 0.5, 0, 1)
 
             glass, lit = self._glass(hit, luck, up - sill, light, noise)
-            bars = np.maximum(stroke(aside, 0.08, grain) * ~(low & self.shop), np.clip((0.09 - inside) / grain, 0, 1))
+            bars = np.maximum(
+                stroke(aside, 0.08, grain) * ~(low & self.shop), np.clip((0.09 - inside) / grain, 0, 1)
+            )
             bars = np.where(np.full(u.shape, self.style == "office"), 0.6 * bars, bars)
             frame = rgb(0.5, 0.5, 0.48) if self.seed % 4 else rgb(0.12, 0.10, 0.09)
-            ledge = np.clip((half + 0.1 - np.abs(aside)) / grain, 0, 1) * stroke(up - sill + 0.07, 0.12, grain)
+            ledge = np.clip((half + 0.1 - np.abs(aside)) / grain, 0, 1) * stroke(
+                up - sill + 0.07, 0.12, grain
+            )
             colour = colour * (1 + 0.35 * ledge * (not blind))[:, None]
             under = np.exp(-np.maximum(sill - up, 0) / 0.5) * (np.abs(aside) < half) * (up < sill)
             colour = colour * (1 - 0.10 * under)[:, None]
@@ -134,7 +142,9 @@ class House:
             wall = wall + cover[:, None] * (pane - wall)
             if self.shop and front:
                 wall = self._sign_band(wall, u, v, grain, sunlit, light)
-            eaves = np.clip((v - self.height + 0.35) / grain, 0, 1) - 0.5 * stroke(v - self.height + 0.4, 0.12, grain)
+            eaves = np.clip((v - self.height + 0.35) / grain, 0, 1) - 0.5 * stroke(
+                v - self.height + 0.4, 0.12, grain
+            )
             return np.asarray(wall * (1 + 0.2 * eaves)[:, None], np.float32)
 
         return shade
@@ -152,7 +162,9 @@ class House:
         if self.style == "brick":
             row = np.floor(v / 0.075)
             brick = np.mod(u / 0.25 + 0.5 * np.mod(row, 2), 1) - 0.5
-            joint = np.maximum(stroke(brick * 0.25, 0.012, grain), stroke(np.mod(v, 0.075) - 0.0375, 0.012, grain))
+            joint = np.maximum(
+                stroke(brick * 0.25, 0.012, grain), stroke(np.mod(v, 0.075) - 0.0375, 0.012, grain)
+            )
             tone = tone * (1 - 0.25 * joint)
         colour = tone[:, None] * rgb(*self.colour)
         plinth = np.clip((0.7 - v) / grain + 0.5, 0, 1)[:, None]
@@ -184,5 +196,3 @@ class House:
         paint = np.where(written[:, None], 0.7 - paint, paint)
         glow = 0.35 if light.night else 0.0
         return np.asarray(wall + band[:, None] * (paint * (sunlit + glow) - wall), np.float32)
-
-

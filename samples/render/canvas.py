@@ -50,7 +50,13 @@ class Canvas:
         self.label = np.zeros(shape, np.uint8)
 
     def face(
-        self, corner: Array, across: Array, up: Array, label: int, shade: FaceShader, mask: FaceMask | None = None
+        self,
+        corner: Array,
+        across: Array,
+        up: Array,
+        label: int,
+        shade: FaceShader,
+        mask: FaceMask | None = None,
     ) -> None:
         """Draw the rectangle corner + a * across + b * up (0 <= a, b <= 1); `across` and `up` stand square.
 
@@ -67,7 +73,14 @@ class Canvas:
             offset = depth[..., None] * ray + (self.origin - corner)
             width, height = np.linalg.norm(across), np.linalg.norm(up)
             u, v = offset @ (across / width), offset @ (up / height)
-            seen = (depth > NEAR) & (depth < self.depth[box]) & (u >= 0) & (u <= width) & (v >= 0) & (v <= height)
+            seen = (
+                (depth > NEAR)
+                & (depth < self.depth[box])
+                & (u >= 0)
+                & (u <= width)
+                & (v >= 0)
+                & (v <= height)
+            )
         grain = depth / (self.camera.focal * OVERSAMPLE)
         if mask is not None and seen.any():
             seen[seen] = mask(u[seen], v[seen], grain[seen])
@@ -78,9 +91,15 @@ class Canvas:
             self.depth[box][seen] = depth[seen]
             self.label[box][seen] = label
 
-    def mesh(self, corners: Array, traits: Array, triangles: NDArray[np.int64], label: int, shade: MeshShader) -> None:
+    def mesh(
+        self, corners: Array, traits: Array, triangles: NDArray[np.int64], label: int, shade: MeshShader
+    ) -> None:
         """Draw triangles over corners (V, 3); `shade(traits, view)` gets the traits (V, A) of each visible sample."""
-        spots = self.camera.project((corners * self.flip).astype(np.float32))[triangles]
+        spots = self.camera.project((corners * self.flip).astype(np.float32))
+        ahead = spots[spots[:, 2] > NEAR, :2]
+        if (ahead > self.depth.shape[::-1]).all(0).any() or (ahead < 0).all(0).any():
+            return  # out of sight
+        spots = spots[triangles]
         x, y, depth = spots[..., 0], spots[..., 1], spots[..., 2]
         area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
         rows, columns = self.depth.shape

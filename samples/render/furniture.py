@@ -31,7 +31,7 @@ class Post:
     label: int = POLE
     bands: float = 0.0  # metres between dark bands, as on a delineator
 
-    def cast(self, shadows: Shadows, rng: np.random.Generator) -> None:
+    def cast(self, shadows: Shadows) -> None:
         r = self.radius
         foot = self.place[:2] + np.array([[-r, -r], [r, -r], [r, r], [-r, r]], np.float32)
         shadows.block(foot, self.height)
@@ -43,12 +43,16 @@ class Post:
         def shade(hit: Hit) -> Array:
             side = np.clip(hit.u / self.radius - 1, -1, 1)[:, None]
             normal = side * right - np.sqrt(1 - side**2) * rgb(*sight, 0)
-            colour = rgb(*self.colour) * (1 + 0.1 * noise.layers(hit.u, hit.v, hit.grain, [(0.3, 1.0)]))[:, None]
+            colour = (
+                rgb(*self.colour) * (1 + 0.1 * noise.layers(hit.u, hit.v, hit.grain, [(0.3, 1.0)]))[:, None]
+            )
             if self.bands:
                 colour = np.where(((hit.v > 0.62) & (hit.v < 0.84))[:, None], rgb(0.02, 0.02, 0.02), colour)
             return np.asarray(colour * light.on(normal, hit.point, sunlit), np.float32)
 
-        canvas.face(self.place - right * self.radius, right * 2 * self.radius, UP * self.height, self.label, shade)
+        canvas.face(
+            self.place - right * self.radius, right * 2 * self.radius, UP * self.height, self.label, shade
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +67,32 @@ class Board:
     label: int = SIGN
     glow: float = 0.0
 
-    def cast(self, shadows: Shadows, rng: np.random.Generator) -> None:
+    def cast(self, shadows: Shadows) -> None:
         """Too small to matter."""
 
     def draw(self, canvas: Canvas, light: Light, noise: Noise, sunlit: float) -> None:
         normal = rgb(np.sin(self.heading), np.cos(self.heading), 0)
         right = rgb(-normal[1], normal[0], 0)
-        if float((canvas.origin - self.place) @ normal) < 0 and self.label != BICYCLE:
-            normal, right, look = -normal, -right, None  # the back of a sign is bare metal
-        else:
-            look = self.look
+        bare = False
+        if float((canvas.origin - self.place) @ normal) < 0:
+            normal, right = -normal, -right
+            bare = self.label in (SIGN, LIGHT)  # seen from behind
         texel = self.width / _TEXELS
 
         def mask(u: Array, v: Array, grain: Array) -> NDArray[np.bool_]:
             return self.look.covers(u / self.width, v / self.height, texel, grain)
 
         def shade(hit: Hit) -> Array:
-            if look is None:
+            if bare:
                 return np.asarray(rgb(0.2, 0.2, 0.2) * light.on(normal, hit.point, sunlit), np.float32)
-            colour = look.colour(hit.u / self.width, hit.v / self.height, texel, hit.grain)
+            colour = self.look.colour(hit.u / self.width, hit.v / self.height, texel, hit.grain)
             back = 0.5 if light.night and self.label == SIGN else 0.0  # the film throws our light back
             shone = colour * (light.on(normal, hit.point, sunlit) + back)
             return np.asarray(shone + self.glow * colour * (colour.max(1, keepdims=True) > 0.3), np.float32)
 
-        canvas.face(self.place - right * self.width / 2, right * self.width, UP * self.height, self.label, shade, mask)
+        canvas.face(
+            self.place - right * self.width / 2, right * self.width, UP * self.height, self.label, shade, mask
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ class Barrier:
     def place(self) -> Array:
         return self.start
 
-    def cast(self, shadows: Shadows, rng: np.random.Generator) -> None:
+    def cast(self, shadows: Shadows) -> None:
         if self.kind in ("wall", "concrete"):
             thick = np.array([0.2, 0.0], np.float32)
             foot = np.stack([self.start[:2], self.end[:2], self.end[:2] + thick, self.start[:2] + thick])
@@ -151,13 +157,30 @@ def _picture() -> tuple[Array, NDArray[np.uint8]]:
     return np.zeros((_TEXELS, _TEXELS, 3), np.float32), np.zeros((_TEXELS, _TEXELS), np.uint8)
 
 
+_STROKES = {  # on a grid 1 wide and 2 high; OpenCV's own fonts differ between its versions
+    "0": ((0, 0), (1, 0), (1, 2), (0, 2), (0, 0)),
+    "3": ((0, 0), (1, 0), (0.4, 0.85), (1, 1.2), (1, 2), (0, 2)),
+    "5": ((1, 0), (0, 0), (0, 0.85), (1, 0.95), (1, 2), (0, 2)),
+    "P": ((0, 2), (0, 0), (1, 0), (1, 1), (0, 1)),
+}
+
+
+def _write(
+    face: Array, letter: str, place: tuple[int, int], size: int, colour: tuple[float, float, float]
+) -> None:
+    strokes = np.array(_STROKES[letter]) * size * np.array([1.0, 0.9]) + place
+    cv2.polylines(face, [np.round(strokes).astype(np.int32)], False, colour, max(5, size // 4))
+
+
 def sign_picture(kind: str) -> Cutout:
     """The face of a sign: '30', '50', 'no entry', 'priority', 'yield', 'crossing', 'parking' or 'direction'."""
     face, cover = _picture()
     red, white, blue, yellow = (0.42, 0.016, 0.02), (0.62, 0.62, 0.60), (0.012, 0.06, 0.28), (0.6, 0.38, 0.02)
     middle = (48, 48)
 
-    def polygon(corners: list[tuple[int, int]], colour: tuple[float, float, float], cut: bool = False) -> None:
+    def polygon(
+        corners: list[tuple[int, int]], colour: tuple[float, float, float], cut: bool = False
+    ) -> None:
         cv2.fillPoly(face, [np.array(corners, np.int32)], colour)
         if cut:
             cv2.fillPoly(cover, [np.array(corners, np.int32)], 255)
@@ -169,7 +192,8 @@ def sign_picture(kind: str) -> Cutout:
             cv2.rectangle(face, (16, 40), (80, 56), white, -1)
         else:
             cv2.circle(face, middle, 35, white, -1)
-            cv2.putText(face, kind, (22, 62), cv2.FONT_HERSHEY_SIMPLEX, 1.35, (0.02, 0.02, 0.02), 6)
+            for i, digit in enumerate(kind):
+                _write(face, digit, (27 + 23 * i, 32), 18, (0.02, 0.02, 0.02))
     elif kind == "priority":
         polygon([(48, 1), (95, 48), (48, 95), (1, 48)], white, cut=True)
         polygon([(48, 14), (82, 48), (48, 82), (14, 48)], yellow)
@@ -193,7 +217,7 @@ def sign_picture(kind: str) -> Cutout:
             for foot in ((38, 76), (60, 76)):
                 cv2.line(face, (48, 44), foot, (0.02, 0.02, 0.02), 5)
         else:
-            cv2.putText(face, "P", (24, 74), cv2.FONT_HERSHEY_SIMPLEX, 2.4, white, 9)
+            _write(face, "P", (32, 18), 34, white)
     return Cutout(face, (cover > 0).astype(np.float32))
 
 
@@ -225,17 +249,17 @@ def bicycle_picture(colour: tuple[float, float, float]) -> Cutout:
     return Cutout(face, (cover > 0).astype(np.float32))
 
 
-def street_lamp(place: Array, aim: Array, height: float) -> tuple[list[Post | Board], Array]:
+def street_lamp(place: Array, aim: Array, height: float, lit: bool) -> tuple[list[Post | Board], Array]:
     """A lamp post whose arm reaches towards `aim` (2,), and where its lamp hangs."""
     reach = unit(rgb(aim[0], aim[1], 0)) * 1.3
-    heading = float(np.arctan2(-reach[1], reach[0]))  # the arm, seen from the road's direction, is a thin board
+    heading = float(np.arctan2(reach[1], -reach[0]))
     bar = Cutout(np.full((16, _TEXELS, 3), 0.17, np.float32), np.ones((16, _TEXELS), np.float32))
     head = Cutout(np.full((16, _TEXELS, 3), 0.45, np.float32), np.ones((16, _TEXELS), np.float32))
     top = place + UP * height
     parts: list[Post | Board] = [
         Post(place, height, 0.075),
-        Board(top + reach / 2 - UP * 0.06, heading + np.pi, float(np.linalg.norm(reach)), 0.07, bar, POLE),
-        Board(top + reach - UP * 0.16, heading + np.pi, 0.7, 0.14, head, LIGHT, glow=9.0),
+        Board(top + reach / 2 - UP * 0.06, heading, float(np.linalg.norm(reach)), 0.07, bar, POLE),
+        Board(top + reach - UP * 0.16, heading, 0.7, 0.14, head, POLE, glow=9.0 * lit),
     ]
     return parts, top + reach
 

@@ -68,7 +68,9 @@ class Ground:
         far, along = depth[seen].astype(np.float32), ray[seen]
         view = unit(along)
         wide = far / (canvas.camera.focal * 2)
-        grain = wide / np.sqrt(np.maximum(-view[:, 2], 0.004))  # mean of the sample's width and its longer length
+        grain = wide / np.sqrt(
+            np.maximum(-view[:, 2], 0.004)
+        )  # mean of the sample's width and its longer length
         spots = self.road.spots(x + far * along[:, 0], y + far * along[:, 1], grain)
         albedo, gloss, label = self._colours(spots)
         if mirrored is None:
@@ -76,14 +78,14 @@ class Ground:
         else:
             pools = self.noise.layers(spots.x, spots.y, grain, [(5.0, 0.7), (1.3, 0.4), (0.4, 0.2)])
             wet = light.wet * gloss * np.clip(0.55 + 0.35 * pools, 0.12, 1)
-            albedo = albedo * (1 - 0.45 * wet)[:, None]
+            albedo = albedo * (1 - 0.55 * wet)[:, None]
         ground = np.stack([spots.x, spots.y, np.zeros_like(far)], axis=1)
         colour = albedo * light.on(UP, ground, shadows.sun_at(spots.x, spots.y))
         colour = colour * shadows.sky_at(spots.x, spots.y)[:, None]
         graze = np.clip(1 + view[:, 2], 0, 1) ** 5
         colour = colour + (0.05 * graze * gloss)[:, None] * (light.horizon + 0.5 * light.sun_rgb)
         if mirrored is not None:
-            share = (wet * (0.03 + 0.75 * graze))[:, None]
+            share = (wet * (0.03 + 0.6 * graze))[:, None]
             colour = colour * (1 - share) + share * mirrored[seen]
         canvas.rgb[seen], canvas.depth[seen], canvas.label[seen] = colour, far, label
 
@@ -107,9 +109,19 @@ class Ground:
 
     def _asphalt(self, p: Spots) -> Array:
         wear, noise = self.wear, self.noise
-        grit = [(0.02, 0.13), (0.05, 0.12), (0.14, 0.07), (0.5, 0.05), (1.7, 0.055), (6.0, 0.06), (23.0, 0.06)]
+        grit = [
+            (0.012, 0.16),
+            (0.03, 0.10),
+            (0.10, 0.035),
+            (0.4, 0.025),
+            (1.7, 0.035),
+            (6.0, 0.05),
+            (23.0, 0.06),
+        ]
         tone = 1 + noise.layers(p.x, p.y, p.grain, grit)
-        streak = noise.layers(p.d, p.s / 26, p.grain, [(0.35, 0.035), (1.1, 0.05)])  # traffic draws it lengthwise
+        streak = noise.layers(
+            p.d, p.s / 26, p.grain, [(0.35, 0.035), (1.1, 0.05)]
+        )  # traffic draws it lengthwise
         tone += streak
         for lane in self.road.lanes:
             for tyre in (-0.78, 0.78):
@@ -128,9 +140,9 @@ class Ground:
             tone *= 1 - 0.3 * stroke(p.s - wander, 0.05, p.grain)
         if wear.cracks:
             broken = np.clip(noise.at(p.x, p.y, 9.0) + wear.cracks - 0.5, 0, 1)
-            line = noise.at(p.x, p.y, 1.9) + 0.35 * noise.at(p.x, p.y, 0.5)
-            tone *= 1 - 0.5 * broken * stroke(line, 0.05, p.grain)
-        tone *= 1 - 0.20 * np.exp(p.out / 0.35)  # dirt along the edge
+            line = noise.at(p.x, p.y, 4.5) + 0.25 * noise.at(p.x, p.y, 1.1) + 0.07 * noise.at(p.x, p.y, 0.25)
+            tone *= 1 - 0.6 * broken * stroke(line, 0.03, 0.6 * p.grain)
+        tone *= 1 - 0.20 * np.exp(-np.abs(p.out) / 0.35)  # dirt along the edge
         colour = wear.tone * tone[:, None] * rgb(1 + 0.07 * wear.warm, 1.0, 1.0 - 0.09 * wear.warm)
         for s, d in self._covers:
             radius = np.hypot(p.s - s, p.d - d)
@@ -138,7 +150,9 @@ class Ground:
             colour = np.where((radius < 0.32)[:, None], iron, colour)
             colour *= (1 - 0.5 * stroke(radius - 0.36, 0.07, p.grain))[:, None]
         if wear.leaves:
-            fallen = noise.at(p.x, p.y, 0.11) + 0.8 * noise.at(p.x, p.y, 2.2) + 1.1 * np.exp(p.out / 0.9)
+            fallen = (
+                noise.at(p.x, p.y, 0.11) + 0.8 * noise.at(p.x, p.y, 2.2) + 1.1 * np.exp(-np.abs(p.out) / 0.9)
+            )
             cover = np.clip((fallen - 2.9 + wear.leaves) * 2, 0, 0.85)[:, None]
             colour += cover * (rgb(0.26, 0.15, 0.05) * (1 + 0.4 * noise.at(p.x, p.y, 0.3))[:, None] - colour)
         return np.asarray(colour, np.float32)
@@ -146,7 +160,11 @@ class Ground:
     def _painted(self, colour: Array, p: Spots) -> Array:
         cover, yellow = np.zeros(p.s.shape, np.float32), np.zeros(p.s.shape, np.float32)
         crossing = self.road.crossing
-        free = np.ones(p.s.shape, bool) if crossing is None else (p.s < crossing[0] - 1) | (p.s > crossing[1] + 1)
+        free = (
+            np.ones(p.s.shape, bool)
+            if crossing is None
+            else (p.s < crossing[0] - 1) | (p.s > crossing[1] + 1)
+        )
         for paint in self.road.paint:
             if isinstance(paint, Line):
                 part = stroke(p.d - paint.d, paint.width, p.grain) * free
@@ -155,7 +173,9 @@ class Ground:
                     part *= np.clip((paint.on / 2 - np.abs(phase - paint.on / 2)) / p.grain + 0.5, 0, 1)
                 yellow = np.maximum(yellow, part * paint.yellow)
             elif isinstance(paint, Zebra):
-                part = np.clip((paint.length / 2 - np.abs(p.s - paint.s - paint.length / 2)) / p.grain + 0.5, 0, 1)
+                part = np.clip(
+                    (paint.length / 2 - np.abs(p.s - paint.s - paint.length / 2)) / p.grain + 0.5, 0, 1
+                )
                 part *= (p.out < -0.25) & (p.d > paint.left) & (p.d < paint.right)
                 if paint.bars:
                     part *= np.clip((0.25 - np.abs(np.mod(p.d, 1.0) - 0.5)) / p.grain + 0.5, 0, 1)
@@ -164,7 +184,7 @@ class Ground:
             cover = np.maximum(cover, part)
         grit = [(0.04, 0.25), (0.15, 0.3), (0.7, 0.35), (4.0, 0.3)]
         worn = np.clip(self.wear.paint + 0.35 * self.noise.layers(p.x + 5, p.y, p.grain, grit), 0.12, 1.0)
-        shade = np.where(yellow[:, None] > 0.01, rgb(0.62, 0.40, 0.06), rgb(0.60, 0.60, 0.58))
+        shade = np.where(yellow[:, None] > 0.01, rgb(0.66, 0.42, 0.05), rgb(0.72, 0.72, 0.70))
         return np.asarray(colour + (cover * worn)[:, None] * (shade - colour), np.float32)
 
     def _setts(self, p: Spots) -> Array:
@@ -172,7 +192,9 @@ class Ground:
         stone = np.floor(p.d / 0.15 + 0.5 * np.mod(row, 2))
         near = 1 / (1 + (p.grain / 0.06) ** 2)
         tint = scatter(row, stone)
-        gap = np.minimum(np.abs(np.mod(p.s / 0.13, 1) - 0.5), np.abs(np.mod(p.d / 0.15 + 0.5 * np.mod(row, 2), 1) - 0.5))
+        gap = np.minimum(
+            np.abs(np.mod(p.s / 0.13, 1) - 0.5), np.abs(np.mod(p.d / 0.15 + 0.5 * np.mod(row, 2), 1) - 0.5)
+        )
         joint = np.clip((gap - 0.38) * 12, 0, 1) * near
         tone = 0.13 * (1 + 0.35 * (tint - 0.5) * near + self._rough(p)) * (1 - 0.55 * joint)
         return np.asarray(tone[:, None] * rgb(1.02, 1.0, 0.97), np.float32)
@@ -225,7 +247,7 @@ class Ground:
         return np.asarray(colour * np.clip(1 + blades, 0.25, 2)[:, None], np.float32)
 
     def _gravel(self, p: Spots) -> Array:
-        stones = self.noise.layers(p.x, p.y, p.grain, [(0.04, 0.25), (0.12, 0.15), (0.8, 0.1), (4.0, 0.15)])
+        stones = self.noise.layers(p.x, p.y, p.grain, [(0.02, 0.3), (0.06, 0.2), (0.8, 0.1), (4.0, 0.15)])
         return np.asarray((1 + stones)[:, None] * rgb(0.23, 0.19, 0.145), np.float32)
 
 

@@ -23,7 +23,7 @@ class Light:
     zenith: Array  # the sky's colour overhead
     horizon: Array  # the sky's colour low down, and the colour of haze
     clouds: float  # 0 clear .. 1 closed
-    haze: float = 0.0015  # share of light lost per metre
+    haze: float = 0.0007  # share of light lost per metre
     wet: float = 0.0  # 0 dry .. 1 mirrors
     exposure: float = 1.0
     night: bool = False
@@ -79,7 +79,9 @@ class Light:
         above = np.clip((up - 0.22) * 7, 0, 1)
         below = np.clip((-up - 0.02) * 12, 0, 1)
         flash = np.maximum(ray @ self.sun, 0)[:, None] ** 600 * 14 * self.sun_rgb
-        return np.asarray(sky * above + street * (1 - above) * (1 - below) + ground * below + flash, np.float32)
+        return np.asarray(
+            sky * above + street * (1 - above) * (1 - below) + ground * below + flash, np.float32
+        )
 
 
 def towards(azimuth: float, elevation: float) -> Array:
@@ -89,10 +91,20 @@ def towards(azimuth: float, elevation: float) -> Array:
 
 
 _OVERCAST = Light(
-    towards(40, 55), rgb(0.10, 0.10, 0.09), rgb(0.80, 0.83, 0.87), rgb(0.78, 0.82, 0.88), rgb(0.92, 0.93, 0.94), 0.85
+    towards(40, 55),
+    rgb(0.10, 0.10, 0.09),
+    rgb(0.80, 0.83, 0.87),
+    rgb(0.78, 0.82, 0.88),
+    rgb(0.92, 0.93, 0.94),
+    0.85,
 )
 _SUNNY = Light(
-    towards(40, 50), rgb(1.0, 0.94, 0.84), rgb(0.26, 0.32, 0.42), rgb(0.16, 0.30, 0.60), rgb(0.62, 0.74, 0.88), 0.35
+    towards(40, 50),
+    rgb(1.45, 1.34, 1.16),
+    rgb(0.27, 0.33, 0.43),
+    rgb(0.16, 0.32, 0.66),
+    rgb(0.66, 0.80, 0.96),
+    0.35,
 )
 _NIGHT = Light(
     towards(0, -5), rgb(0, 0, 0), rgb(0.035, 0.04, 0.055), rgb(0.012, 0.016, 0.030), rgb(0.06, 0.055, 0.055), 0.4,
@@ -104,8 +116,8 @@ WEATHERS = {
     "sunny": _SUNNY,
     "clear": replace(_SUNNY, clouds=0.0),
     "low-sun": replace(
-        _SUNNY, sun_rgb=rgb(1.15, 0.82, 0.52), sky_rgb=rgb(0.24, 0.27, 0.33), horizon=rgb(0.95, 0.80, 0.62),
-        zenith=rgb(0.26, 0.38, 0.58), clouds=0.3, haze=0.003,
+        _SUNNY, sun_rgb=rgb(1.6, 1.12, 0.70), sky_rgb=rgb(0.24, 0.27, 0.33), horizon=rgb(0.95, 0.80, 0.62),
+        zenith=rgb(0.26, 0.38, 0.58), clouds=0.3, haze=0.0016,
     ),
     "fog": replace(
         _OVERCAST, sun_rgb=rgb(0.02, 0.02, 0.02), haze=0.017, horizon=rgb(0.80, 0.82, 0.83),
@@ -113,7 +125,7 @@ WEATHERS = {
     ),
     "rain": replace(
         _OVERCAST, sun_rgb=rgb(0.02, 0.02, 0.02), sky_rgb=rgb(0.62, 0.65, 0.70), horizon=rgb(0.74, 0.77, 0.80),
-        zenith=rgb(0.52, 0.56, 0.62), clouds=0.75, haze=0.006, wet=0.85, exposure=1.15,
+        zenith=rgb(0.52, 0.56, 0.62), clouds=0.75, haze=0.0035, wet=0.85, exposure=1.15,
     ),
     "dusk": replace(
         _NIGHT, sky_rgb=rgb(0.16, 0.18, 0.24), zenith=rgb(0.10, 0.15, 0.28), horizon=rgb(0.50, 0.36, 0.28),

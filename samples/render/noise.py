@@ -17,8 +17,8 @@ def lookup(image: Array, x: Array, y: Array) -> Array:
     row = 1024  # cv2.remap wants two dimensions, none of them beyond 32767
     size = -(-max(x.size, 1) // row) * row
     maps = np.zeros((2, size), np.float32)
-    maps[0, : x.size] = np.mod(x, width).ravel()
-    maps[1, : x.size] = np.mod(y, height).ravel()
+    maps[0, : x.size] = (x - np.floor(x * (1 / width)) * width).ravel()
+    maps[1, : x.size] = (y - np.floor(y * (1 / height)) * height).ravel()
     maps = maps.reshape(2, -1, row)
     found = cv2.remap(image, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     return found.reshape(size, -1)[: x.size].reshape(x.shape + image.shape[2:])

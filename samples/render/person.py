@@ -30,7 +30,7 @@ class Person:
     seed: int
     step: float = 0.0
 
-    def cast(self, shadows: Shadows, rng: np.random.Generator) -> None:
+    def cast(self, shadows: Shadows) -> None:
         spot = self.place[:2] + 0.2 * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
         shadows.underneath(spot, 0.45)
         shadows.block(spot, self.height * 0.95)
@@ -56,7 +56,9 @@ class Person:
             elbow = (side * 0.135, -reach * 0.10, 0.63)
             limbs += [((side * 0.115, 0, shoulder - 0.02), elbow, 0.036, 0.031, top)]
             limbs += [(elbow, (side * 0.13, -reach * 0.28 + 0.05, 0.5), 0.028, 0.022, top)]
-        corners, normals, colours = (np.concatenate(p) for p in zip(*(_limb(*limb) for limb in limbs), strict=True))
+        corners, normals, colours = (
+            np.concatenate(p) for p in zip(*(_limb(*limb) for limb in limbs), strict=True)
+        )
         triangles = np.concatenate([lattice(_RINGS, _ROUND) + i * _RINGS * _ROUND for i in range(len(limbs))])
         sin, cos = np.sin(self.heading), np.cos(self.heading)
         axes = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], np.float32)

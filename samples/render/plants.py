@@ -13,7 +13,13 @@ from render.road import VEGETATION
 from render.shadow import Shadows
 
 _UP = rgb(0, 0, 1)
-GREENS = ((0.055, 0.085, 0.022), (0.07, 0.10, 0.03), (0.045, 0.07, 0.028), (0.10, 0.11, 0.03), (0.085, 0.075, 0.025))
+GREENS = (
+    (0.055, 0.085, 0.022),
+    (0.07, 0.10, 0.03),
+    (0.045, 0.07, 0.028),
+    (0.10, 0.11, 0.03),
+    (0.085, 0.075, 0.025),
+)
 AUTUMN = ((0.20, 0.10, 0.02), (0.17, 0.13, 0.03), (0.13, 0.09, 0.03))
 
 
@@ -46,7 +52,9 @@ class Cutout:
         """(N, 3) albedo at the same places."""
         albedo, _ = self._level(texel, grain)
         high, wide = albedo.shape[:2]
-        return lookup(albedo, np.clip(across * wide - 0.5, 0, wide - 1), np.clip((1 - up) * high - 0.5, 0, high - 1))
+        return lookup(
+            albedo, np.clip(across * wide - 0.5, 0, wide - 1), np.clip((1 - up) * high - 0.5, 0, high - 1)
+        )
 
 
 def paint_tree(rng: np.random.Generator, kind: str, light: Light) -> Cutout:
@@ -55,12 +63,14 @@ def paint_tree(rng: np.random.Generator, kind: str, light: Light) -> Cutout:
     y, x = np.mgrid[0:high, 0:wide].astype(np.float32)
     albedo = np.zeros((high, wide, 3), np.float32)
     wood = np.zeros((high, wide), np.uint8)
-    top = {"round": 0.62, "tall": 0.72, "bare": 0.6, "bush": 1.0}[kind]
+    top = {"round": 0.64, "tall": 0.60, "bare": 0.6, "bush": 1.0}[kind]
     if kind != "bush":
-        _branch(wood, rng, np.array([wide / 2, high - 1.0]), -np.pi / 2, high * (0.30 if kind != "bare" else 0.28), 13.0,
-                6 if kind == "bare" else 3)  # fmt: skip
+        _branch(wood, rng, np.array([wide / 2, high - 1.0]), -np.pi / 2, high * 0.28, 13.0, 6 if kind == "bare" else 2)
         bark = rgb(0.085, 0.07, 0.055) * (1 + 0.35 * cloudy(rng, (high, wide), [4, 12]))[..., None]
-        albedo[:] = bark * (0.6 + 0.5 * np.clip((x - wide / 2) * np.sign(light.sun[0]) / wide * 4 + 0.5, 0, 1))[..., None]
+        albedo[:] = (
+            bark
+            * (0.6 + 0.5 * np.clip((x - wide / 2) * np.sign(light.sun[0]) / wide * 4 + 0.5, 0, 1))[..., None]
+        )
     if kind == "bare":
         return Cutout(albedo * light.sky_rgb, (wood > 0).astype(np.float32))
 
@@ -70,33 +80,49 @@ def paint_tree(rng: np.random.Generator, kind: str, light: Light) -> Cutout:
     ragged = [cloudy(rng, (high, wide), [5, 13, 30]) * 7 for _ in range(2)]
     depth = np.full((high, wide), -np.inf, np.float32)
     normal = np.zeros((high, wide, 3), np.float32)
-    shape = {"round": (0.36, 0.30), "tall": (0.25, 0.36), "bush": (0.38, 0.36)}[kind]
+    shape = {"round": (0.37, 0.27), "tall": (0.25, 0.33), "bush": (0.38, 0.36)}[kind]
     for _ in range(70):
         direction = rng.standard_normal(3)
         direction *= rng.uniform(0.45, 1.0) / np.linalg.norm(direction)
         cx = wide * (0.5 + shape[0] * direction[0])
-        cy = high * (1 - top + shape[1] * (1 - direction[2])) if kind != "bush" else high * (0.66 - 0.32 * direction[2])
+        cy = (
+            high * (1 - top - shape[1] * direction[2])
+            if kind != "bush"
+            else high * (0.74 - 0.36 * direction[2])
+        )
         radius = wide * rng.uniform(0.07, 0.15)
         dx, dy = (x + ragged[0] - cx) / radius, (y + ragged[1] - cy) / radius
         bulge = 1 - dx * dx - dy * dy
         front = -direction[1] * wide * shape[0] + radius * np.sqrt(np.maximum(bulge, 0))
         nearer = (bulge > 0) & (front > depth)
         depth[nearer] = front[nearer]
-        facing = np.stack([dx, -np.sqrt(np.maximum(bulge, 0)), -dy], -1) * 0.6 + direction * rgb(1, 1, 1) * 0.7
+        facing = (
+            np.stack([dx, -np.sqrt(np.maximum(bulge, 0)), -dy], -1) * 0.6 + direction * rgb(1, 1, 1) * 0.7
+        )
         normal[nearer] = unit(facing[nearer])
     crown = np.isfinite(depth) & (cloudy(rng, (high, wide), [3, 7, 18]) < 1.7)
     leaf = 1 + 0.42 * cloudy(rng, (high, wide), [2, 4, 9])
     flat = normal.reshape(-1, 3)
-    lit = np.maximum(flat @ light.sun, 0)[:, None] * light.sun_rgb + (0.45 + 0.55 * flat[:, 2:]) * light.sky_rgb
+    lit = (
+        np.maximum(flat @ light.sun, 0)[:, None] * light.sun_rgb + (0.45 + 0.55 * flat[:, 2:]) * light.sky_rgb
+    )
     through = 0.25 * np.maximum(-flat @ light.sun, 0)[:, None] * light.sun_rgb * rgb(1.2, 1.3, 0.4)
     hollow = np.clip(0.45 + depth / (wide * 0.5), 0.28, 1.0)  # the crown's inside gets little light
-    shaded = (lit + through).reshape(high, wide, 3) * base * (np.clip(leaf, 0.15, 2.4) * hollow)[..., None] * 1.5
+    shaded = (
+        (lit + through).reshape(high, wide, 3) * base * (np.clip(leaf, 0.15, 2.4) * hollow)[..., None] * 1.5
+    )
     albedo = np.where(crown[..., None], shaded, albedo * light.sky_rgb).astype(np.float32)
     return Cutout(albedo, (crown | (wood > 0)).astype(np.float32))
 
 
 def _branch(
-    wood: np.ndarray, rng: np.random.Generator, start: Array, angle: float, length: float, width: float, depth: int
+    wood: np.ndarray,
+    rng: np.random.Generator,
+    start: Array,
+    angle: float,
+    length: float,
+    width: float,
+    depth: int,
 ) -> None:
     """Draw a branch and its twigs."""
     end = start + length * np.array([np.cos(angle), np.sin(angle)])
@@ -115,21 +141,29 @@ class Tree:
     height: float
     look: Cutout
     kind: str
-    flipped: bool = False
+    seed: int = 0
 
-    def cast(self, shadows: Shadows, rng: np.random.Generator) -> None:
+    def cast(self, shadows: Shadows) -> None:
+        r = self.height * (0.28 if self.kind == "bush" else 0.12)
+        foot = self.place[:2] + r * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
+        shadows.underneath(foot, 0.5)
         if self.kind != "bush":
-            shadows.crown(float(self.place[0]), float(self.place[1]), self.height * 0.66, self.height * 0.27, rng)
+            x, y, _ = (float(v) for v in self.place)
+            shadows.crown(x, y, self.height * 0.66, self.height * 0.27, np.random.default_rng(self.seed))
 
     def draw(self, canvas: Canvas, light: Light, noise: Noise, sunlit: float) -> None:
         width = self.height * 0.75
         sight = self.place[:2] - canvas.origin[:2]
         right = unit(rgb(sight[1], -sight[0], 0))
         texel = width / 312
-        glow = np.maximum(light.on(_UP, self.place[None] + rgb(0, 0, 2)) - light.sky_rgb, 0) if light.night else None
+        glow = (
+            np.maximum(light.on(_UP, self.place[None] + rgb(0, 0, 2)) - light.sky_rgb, 0)
+            if light.night
+            else None
+        )
 
         def turn(u: Array) -> Array:
-            return 1 - u / width if self.flipped else u / width
+            return 1 - u / width if self.seed % 2 else u / width
 
         def mask(u: Array, v: Array, grain: Array) -> np.ndarray:
             return self.look.covers(turn(u), v / self.height, texel, grain)
@@ -154,8 +188,10 @@ class Hedge:
     def place(self) -> Array:
         return self.start
 
-    def cast(self, shadows: Shadows, rng: np.random.Generator) -> None:
-        shadows.block(np.stack([self.start[:2], self.end[:2], self.end[:2] + 0.3, self.start[:2] + 0.3]), self.height)
+    def cast(self, shadows: Shadows) -> None:
+        shadows.block(
+            np.stack([self.start[:2], self.end[:2], self.end[:2] + 0.3, self.start[:2] + 0.3]), self.height
+        )
 
     def draw(self, canvas: Canvas, light: Light, noise: Noise, sunlit: float) -> None:
         across = self.end - self.start
@@ -171,6 +207,8 @@ class Hedge:
             leaves = [(0.05, 0.3), (0.12, 0.28), (0.4, 0.22), (1.5, 0.2)]
             tone = np.clip(0.85 + noise.layers(hit.u, hit.v, hit.grain, leaves), 0.15, 2.2)
             tone = tone * (0.35 + 0.65 * np.clip(hit.v / self.height, 0, 1))
-            return np.asarray(rgb(*self.colour) * 1.3 * tone[:, None] * light.on(normal, hit.point), np.float32)
+            return np.asarray(
+                rgb(*self.colour) * 1.3 * tone[:, None] * light.on(normal, hit.point), np.float32
+            )
 
         canvas.face(self.start, across, _UP * self.height * 1.06, VEGETATION, shade, mask)

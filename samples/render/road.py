@@ -123,7 +123,9 @@ class Road:
         """Road coordinates of the ground's points (N,)."""
         course = self._course
         s = np.interp(y, course["y"], course["s"])
-        d = (x - np.interp(y, course["y"], course["x"])) * np.cos(np.interp(y, course["y"], course["heading"]))
+        d = (x - np.interp(y, course["y"], course["x"])) * np.cos(
+            np.interp(y, course["y"], course["heading"])
+        )
         edge = np.interp(s * 2.5, np.arange(course["wander"].size), course["wander"]) * self.rough_edge
         aside = np.maximum(d - self.right, self.left - d) + edge
         if self.crossing is not None:

@@ -17,7 +17,7 @@ class Shadows:
 
     def __init__(self, light: Light, y: float = 0.0, x: float = 0.0) -> None:
         self._light = light
-        self._corner = np.array([_WEST + x, _SOUTH + y])
+        self._corner = np.array([_WEST + round(x), _SOUTH + round(y)])  # whole texels: no shimmer in a video
         self._sun = np.full((_LONG * _SCALE, _WIDE * _SCALE), 255, np.uint8)
         self._sky = self._sun.copy()
         has_sun = not light.night and light.sun[2] > 0.02 and float(light.sun_rgb.max()) > 0.05

@@ -41,7 +41,16 @@ ESTATE: Profile = ((-1, 0.86), (-0.98, 1.02), (-0.86, 1.38), (-0.70, 1.47), (0.0
                    (0.90, 0.82), (1, 0.68))  # fmt: skip
 SUV: Profile = ((-1, 0.95), (-0.98, 1.12), (-0.86, 1.58), (-0.72, 1.68), (0.0, 1.71), (0.14, 1.65), (0.46, 1.16),
                 (0.92, 1.02), (1, 0.85))  # fmt: skip
-VAN: Profile = ((-1, 1.75), (-0.985, 1.98), (-0.9, 2.05), (0.35, 2.05), (0.45, 1.98), (0.72, 1.20), (0.93, 1.05), (1, 0.8))
+VAN: Profile = (
+    (-1, 1.75),
+    (-0.985, 1.98),
+    (-0.9, 2.05),
+    (0.35, 2.05),
+    (0.45, 1.98),
+    (0.72, 1.20),
+    (0.93, 1.05),
+    (1, 0.8),
+)
 MODELS = {
     "hatch": Model(4.1, 1.76, HATCH, 0.94, 1.36, (-0.80, 0.42), (-0.45, -0.02), 0.31, (-0.60, 0.64)),
     "sedan": Model(4.7, 1.82, SEDAN, 0.94, 1.31, (-0.52, 0.38), (-0.34, -0.06), 0.32, (-0.58, 0.64)),
@@ -56,21 +65,24 @@ PAINTS = (
     (0.55, 0.55, 0.54), (0.30, 0.31, 0.32), (0.14, 0.145, 0.15), (0.02, 0.02, 0.022), (0.012, 0.012, 0.014),
     (0.05, 0.055, 0.06), (0.02, 0.045, 0.14), (0.22, 0.014, 0.014), (0.16, 0.165, 0.17), (0.05, 0.09, 0.13),
 )  # fmt: skip
-_BODY, _TYRE, _RIM = 0.0, 1.0, 2.0
+_BODY, _TYRE, _RIM, _MIRROR = 0.0, 1.0, 2.0, 3.0
 
 
 @cache
-def _shape(name: str) -> tuple[Array, Array, NDArray[np.int64]]:
-    """Corners (V, 3) in the car's own axes (x right, y ahead), traits (V, 7) = corner, normal, part; triangles."""
+def _shape(name: str, steps: int) -> tuple[Array, Array, NDArray[np.int64]]:
+    """Corners (V, 3) in the car's own axes (x right, y ahead), traits (V, 7) = corner, normal, part; triangles.
+
+    More `steps` make a smoother body.
+    """
     model = MODELS[name]
     sill = 0.20 if model.label == CAR else 0.35
-    turn = np.linspace(-np.pi / 2, np.pi / 2, 65)
+    turn = np.linspace(-np.pi / 2, np.pi / 2, steps + 1)
     plan = 9.0  # squareness seen from above
     reach = (np.abs(np.cos(turn)) ** plan + np.abs(np.sin(turn)) ** plan) ** (-1 / plan)
     along, wide = np.sin(turn) * reach, np.cos(turn) * reach
     along[0], along[-1] = -1, 1
     tops = np.interp(along, *np.array(model.top).T)
-    round_ = np.linspace(0, np.pi, 41)
+    round_ = np.linspace(0, np.pi, steps * 5 // 8 + 1)
     n = model.boxy
     reach = (np.abs(np.cos(round_)) ** n + np.abs(np.sin(round_)) ** n) ** (-1 / n)
     x = np.cos(round_) * reach
@@ -91,7 +103,9 @@ def _shape(name: str) -> tuple[Array, Array, NDArray[np.int64]]:
                 ring = np.linspace(0, 2 * np.pi, 29)
                 face = np.stack([np.zeros(29), np.cos(ring) * radius, np.sin(ring) * radius], -1)
                 face += [side * (model.width / 2 - 0.01 + rim), axle * model.length / 2, model.wheel]
-                inner = face - [side * 0.22, 0, 0] if part == _TYRE else np.broadcast_to(face.mean(0), face.shape)
+                inner = (
+                    face - [side * 0.22, 0, 0] if part == _TYRE else np.broadcast_to(face.mean(0), face.shape)
+                )
                 wheel = np.stack([face, inner])
                 flat = np.zeros_like(wheel)
                 if part == _TYRE:
@@ -100,7 +114,9 @@ def _shape(name: str) -> tuple[Array, Array, NDArray[np.int64]]:
                     flat[..., 0] = side
                 start = sum(map(len, corners))
                 corners.append(wheel.reshape(-1, 3))
-                traits.append(np.concatenate([corners[-1], flat.reshape(-1, 3), np.full((58, 1), part)], axis=1))
+                traits.append(
+                    np.concatenate([corners[-1], flat.reshape(-1, 3), np.full((58, 1), part)], axis=1)
+                )
                 triangles.append(lattice(2, 29) + start)
     return (np.concatenate(corners).astype(np.float32), np.concatenate(traits).astype(np.float32),
             np.concatenate(triangles))  # fmt: skip
@@ -109,7 +125,9 @@ def _shape(name: str) -> tuple[Array, Array, NDArray[np.int64]]:
 def lattice(rows: int, columns: int) -> NDArray[np.int64]:
     """The triangles of a grid of corners."""
     corner = np.arange(rows * columns).reshape(rows, columns)
-    a, b, c, d = (part.ravel() for part in (corner[:-1, :-1], corner[:-1, 1:], corner[1:, 1:], corner[1:, :-1]))
+    a, b, c, d = (
+        part.ravel() for part in (corner[:-1, :-1], corner[:-1, 1:], corner[1:, 1:], corner[1:, :-1])
+    )
     return np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
 
 
@@ -135,7 +153,7 @@ class Vehicle:
         box = np.array([[-x, -y], [x, -y], [x, y], [-x, y]], np.float32)
         return np.asarray(box @ self._axes()[:2, :2] + self.place[:2], np.float32)
 
-    def cast(self, shadows: Shadows, rng: np.random.Generator) -> None:
+    def cast(self, shadows: Shadows) -> None:
         height = max(h for _, h in MODELS[self.model].top)
         shadows.underneath(self.outline(0.35), 0.22)
         shadows.underneath(self.outline(0.12), 0.5)
@@ -143,11 +161,12 @@ class Vehicle:
         shadows.block(self.outline(-0.15), height * 0.85)
 
     def draw(self, canvas: Canvas, light: Light, noise: Noise, sunlit: float) -> None:
-        corners, traits, triangles = _shape(self.model)
+        distance = float(np.hypot(*(self.place[:2] - canvas.origin[:2])))
+        corners, traits, triangles = _shape(self.model, 64 if distance < 25 else 32)
         axes, model = self._axes(), MODELS[self.model]
 
         def shade(trait: Array, view: Array) -> Array:
-            local, normal, part = trait[:, :3], unit(trait[:, 3:6] @ axes), trait[:, 6]
+            local, normal, part = trait[:, :3], unit(trait[:, 3:6] @ axes), np.round(trait[:, 6])
             normal = np.where(((normal * view).sum(1) > 0)[:, None], -normal, normal)
             point = local @ axes + self.place
             falling = light.on(normal, point, sunlit)
@@ -156,12 +175,16 @@ class Vehicle:
             mirror = light.mirrored(unit(bounce)) * (0.4 + 0.6 * sunlit)
             colour, gloss, glow = _parts(self, model, local, trait[:, 3:6], part, light)
             occluded = np.clip(0.35 + local[:, 2:] / 0.9, 0.35, 1)  # little light near the ground
-            return np.asarray(colour * falling * occluded + (gloss * fresnel)[:, None] * mirror + glow, np.float32)
+            return np.asarray(
+                colour * falling * occluded + (gloss * fresnel)[:, None] * mirror + glow, np.float32
+            )
 
         canvas.mesh(corners @ axes + self.place, traits, triangles, model.label, shade)
 
 
-def _parts(car: Vehicle, model: Model, local: Array, normal: Array, part: Array, light: Light) -> tuple[Array, Array, Array]:
+def _parts(
+    car: Vehicle, model: Model, local: Array, normal: Array, part: Array, light: Light
+) -> tuple[Array, Array, Array]:
     """Albedo (N, 3), gloss (N,) and emitted light (N, 3) of places on a vehicle."""
     x, y, z = np.abs(local[:, 0]), local[:, 1], local[:, 2]
     half, long = model.width / 2, model.length / 2
@@ -181,7 +204,9 @@ def _parts(car: Vehicle, model: Model, local: Array, normal: Array, part: Array,
         put((np.abs(ahead - 0.6) < 0.02), (0.01, 0.01, 0.01), 0.0)
         put(cab & (z > 2.9), (0.2, 0.25, 0.3), 0.5)
         put(front & (z > 1.6) & (z < 2.6) & (x < half - 0.15), (0.015, 0.018, 0.02), 3.0)
-        put(cab & sideways & (z > 1.6) & (z < 2.5) & (ahead > 0.7) & (ahead < 0.93), (0.015, 0.018, 0.02), 3.0)
+        put(
+            cab & sideways & (z > 1.6) & (z < 2.5) & (ahead > 0.7) & (ahead < 0.93), (0.015, 0.018, 0.02), 3.0
+        )
         put(back & (x < 0.03), (0.1, 0.1, 0.1), 0.2)
     roofline = np.interp(ahead, *np.array(model.top).T)
     greenhouse = (z > model.belt + 0.02) & (z < np.minimum(model.roof + 0.05, roofline - 0.07))
@@ -189,13 +214,18 @@ def _parts(car: Vehicle, model: Model, local: Array, normal: Array, part: Array,
     glass = greenhouse & sideways & (ahead > model.side[0]) & (ahead < model.side[1])
     for pillar in model.pillars:
         glass &= np.abs(ahead - pillar) * long > 0.045
-    screens = (z > model.belt + 0.03) & (z < model.roof + 0.03) & (x < lean - 0.10) & (np.abs(normal[:, 1]) > 0.25)
+    screens = (
+        (z > model.belt + 0.03) & (z < model.roof + 0.03) & (x < lean - 0.10) & (np.abs(normal[:, 1]) > 0.25)
+    )
     glass |= screens & ~sideways
     dark = (0.012, 0.015, 0.016)
-    put(glass, dark, 3.2)
+    put(glass, dark, 1.9)
     if light.night and model.label == BUS:
-        glow[glass] = (0.5, 0.45, 0.32)
+        glow[glass & sideways] = (0.22, 0.19, 0.13)
     put((z < 0.34) & (part == _BODY), (0.02, 0.02, 0.02), 0.2)
+    put(
+        (np.abs(z - 0.58) < 0.008) & (np.abs(ahead) > 0.8) & (part == _BODY), (0.01, 0.01, 0.01), 0.1
+    )  # bumper
     seams = sideways & (z < model.belt) & (z > 0.4)
     for pillar in model.pillars:
         seams_here = seams & (np.abs(ahead - pillar) * long < 0.012)
@@ -209,15 +239,22 @@ def _parts(car: Vehicle, model: Model, local: Array, normal: Array, part: Array,
     put(lamp, (0.35, 0.36, 0.37), 3.0)
     put(front & (x < 0.26) & (z > 0.40) & (z < 0.51), (0.55, 0.55, 0.53), 0.3)
     tail_low = min(model.belt - 0.22, 1.1)
-    tail = (ahead < -0.88) & (z > tail_low) & (z < tail_low + 0.2) & (x > half - 0.34) & ~greenhouse
+    lens = ((half - 0.06 - x) / 0.30) ** 4 + ((z - tail_low - 0.1) / 0.11) ** 4  # a rounded lamp
+    tail = (ahead < -0.88) & (lens < 1) & ~greenhouse
     put(tail, (0.24, 0.008, 0.008), 1.5)
+    put(tail & (np.abs(z - tail_low - 0.05) < 0.025) & (x < half - 0.12), (0.5, 0.5, 0.5), 1.5)  # reversing lamp
     put(back & (x < 0.26) & (z > 0.62) & (z < 0.73), (0.55, 0.55, 0.53), 0.3)
-    put(back & (z < 0.52) & (part == _BODY), (0.03, 0.03, 0.032), 0.3)
+    rung = (ahead < -0.7) & (np.abs(z - model.roof - 0.06) < 0.018) & (x < 0.3)
+    put(rung, (0.20, 0.01, 0.01), 0.5)
+    put(back & (z < 0.42) & (part == _BODY), (0.03, 0.03, 0.032), 0.3)
     if car.lamps:
         glow[lamp & front] = (5.0, 4.6, 4.0) if light.night else (1.3, 1.25, 1.15)
         glow[tail & back] = (0.8, 0.03, 0.02)
     if car.braking:
         glow[tail & back] = (2.2, 0.08, 0.05)
+    mirror = part == _MIRROR
+    put(mirror, car.paint, 1.0)
+    put(mirror & (normal[:, 1] < -0.75), dark, 2.0)
     put(part == _TYRE, (0.016, 0.016, 0.017), 0.1)
     rim = part == _RIM
     for axle in model.axles:
@@ -226,5 +263,9 @@ def _parts(car: Vehicle, model: Model, local: Array, normal: Array, part: Array,
         radius, spoke = np.hypot(dy, dz) / model.wheel, np.cos(5 * np.arctan2(dz, dy))
         put(here & (radius >= 0.66), (0.018, 0.018, 0.019), 0.1)
         put(here & (radius < 0.66), (0.03, 0.03, 0.03), 0.2)
-        put(here & (radius < 0.64) & ((spoke > -0.1) | (radius > 0.56) | (radius < 0.2)), (0.26, 0.26, 0.27), 1.0)
+        put(
+            here & (radius < 0.64) & ((spoke > -0.1) | (radius > 0.56) | (radius < 0.2)),
+            (0.26, 0.26, 0.27),
+            1.0,
+        )
     return colour, gloss, glow

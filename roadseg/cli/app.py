@@ -1,0 +1,158 @@
+"""The `roadseg` command. A command turns its options into a config, makes one engine call, shows the result."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import roadseg
+from roadseg.cli import options, render
+from roadseg.config import InferConfig, TrainConfig
+from roadseg.errors import ConfigError, RoadsegError
+
+NO_LIBGL = (
+    "OpenCV needs libGL, which this machine lacks. Use its build without windows: "
+    "pip uninstall -y opencv-python && pip install opencv-python-headless"
+)
+
+
+class RoadsegGroup(TyperGroup):
+    """Turns a user's mistake into one line and an exit code; a bug of ours keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RoadsegError as error:
+            render.error(str(error))
+            raise typer.Exit(error.exit_code) from error
+        except ImportError as error:
+            if "libGL" not in str(error):
+                raise
+            render.error(NO_LIBGL)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            render.note("Interrupted.")
+            raise typer.Exit(130) from error
+
+
+app = typer.Typer(
+    cls=RoadsegGroup,
+    help=roadseg.__doc__,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+def _version(value: bool) -> None:
+    if value:
+        render.out.print(f"roadseg {roadseg.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_of_all(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def train(
+    data: options.Data = [],  # noqa: B006
+    dataset: options.Dataset = None,
+    classes: Annotated[str, typer.Option(help="road, cityscapes19, cityscapes-category7, camvid11, idd7, or a JSON file.")] = TrainConfig.classes,
+    model: Annotated[str, typer.Option(help="nano, small, base or unet.")] = TrainConfig.model,
+    weights: Annotated[Path | None, typer.Option("--weights", "-w", help="Start a new run from these weights.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder, by its own recipe.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run; default: CLASSES-MODEL, numbered.")] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/train"),
+    epochs: Annotated[int, typer.Option()] = TrainConfig.epochs,
+    batch_size: options.BatchSize = TrainConfig.batch_size,
+    imgsz: Annotated[int, typer.Option(help="Longer side of a picture as the network sees it.")] = TrainConfig.imgsz,
+    crop: Annotated[int | None, typer.Option(help="Width of a training crop (half as high); default: imgsz.")] = None,
+    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = TrainConfig.lr,
+    weight_decay: Annotated[float, typer.Option()] = TrainConfig.weight_decay,
+    optimizer: Annotated[str, typer.Option(help="adamw, adam or sgd.")] = TrainConfig.optimizer,
+    schedule: Annotated[str, typer.Option(help="cosine, poly or plateau.")] = TrainConfig.schedule,
+    warmup_epochs: Annotated[float, typer.Option()] = TrainConfig.warmup_epochs,
+    loss: Annotated[str, typer.Option(help="ce, ce+dice, ohem, ohem+dice or ce+lovasz.")] = TrainConfig.loss,
+    class_weights: Annotated[str, typer.Option(help="One weight a class, comma-separated.")] = "",
+    label_smoothing: Annotated[float, typer.Option()] = TrainConfig.label_smoothing,
+    clip_grad: Annotated[float, typer.Option(help="Largest norm of the gradient; 0: any.")] = TrainConfig.clip_grad,
+    ema: Annotated[float, typer.Option(help="Decay of the average of the weights; 0: none.")] = TrainConfig.ema,
+    augment: Annotated[str, typer.Option(help="none, light or strong.")] = TrainConfig.augment,
+    patience: Annotated[int, typer.Option(help="Validations without progress before stopping; 0: never.")] = TrainConfig.patience,
+    val_every: Annotated[int, typer.Option(help="Epochs from one validation to the next.")] = TrainConfig.val_every,
+    val_fraction: Annotated[float, typer.Option(help="Share held out where the data set has no val split.")] = TrainConfig.val_fraction,
+    cache: Annotated[str, typer.Option(help="Decoded pictures between epochs: ram, disk or none.")] = TrainConfig.cache,
+    workers: options.Workers = TrainConfig.workers,
+    device: options.Device = TrainConfig.device,
+    amp: options.Amp = TrainConfig.amp,
+    seed: Annotated[int, typer.Option()] = TrainConfig.seed,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a model; leaves last.pt, best.pt, results.csv, curves and sample predictions in runs/train/NAME."""
+    given = locals()
+    from roadseg.cli.training import TrainDisplay
+    from roadseg.engine.runs import new_folder, resume_training, start_training
+
+    with TrainDisplay(quiet) as display:
+        if resume:
+            result = resume_training(resume, display, device=device, workers=workers)
+        else:
+            config = TrainConfig.from_dict(_settings(given))
+            folder = runs / name if name else new_folder(runs, f"{Path(classes).stem}-{model}")
+            result = start_training(config, folder, display)
+    display.finished(result)
+
+
+def _settings(given: dict[str, Any]) -> dict[str, Any]:
+    """The options of `train` that are settings of TrainConfig, in its plain types."""
+    settings = {key: value for key, value in given.items() if key in TrainConfig.__dataclass_fields__}
+    settings["data"] = [str(folder.expanduser().resolve()) for folder in given["data"]]
+    settings["weights"] = str(given["weights"]) if given["weights"] else None
+    try:
+        settings["class_weights"] = [float(w) for w in given["class_weights"].split(",") if w.strip()]
+    except ValueError as error:
+        raise ConfigError(
+            f"class_weights is {given['class_weights']!r}, but must be numbers with commas: 1,2.5"
+        ) from error
+    return settings
+
+
+@app.command("eval")
+def evaluate(
+    data: options.Data = [],  # noqa: B006
+    dataset: options.Dataset = None,
+    weights: options.Weights = None,
+    split: Annotated[str, typer.Option(help="Split to score.")] = "val",
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; default: runs/eval/NAME.")] = None,
+    save_predictions: Annotated[
+        Path | None, typer.Option(help="Also write predictions here, as the official label ids.")
+    ] = None,
+    imgsz: options.Imgsz = None,
+    threshold: options.Threshold = InferConfig.threshold,
+    batch_size: options.BatchSize = InferConfig.batch_size,
+    workers: options.Workers = TrainConfig.workers,
+    device: options.Device = InferConfig.device,
+    amp: options.Amp = InferConfig.amp,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score a checkpoint on a labelled split: IoU and more, by the official rules, at label resolution."""
+    from roadseg.cli.evaluating import run_evaluation
+
+    config = InferConfig(
+        device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp
+    )
+    run_evaluation(data, dataset, weights, split, out, save_predictions, config, workers, json, quiet)

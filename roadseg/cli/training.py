@@ -1,0 +1,63 @@
+"""How `roadseg train` looks: a bar for the epoch, a line for each epoch that is done."""
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from roadseg.cli import render
+from roadseg.engine.train import TrainListener, TrainResult
+
+
+class TrainDisplay(TrainListener):
+    """Shows a training on stderr; a context manager, so that its bars are taken down on any exit."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self._stack = ExitStack()
+        self._phase = ""
+        self._update: render.Update = lambda done, total: None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _show(self, phase: str, unit: str, done: int, total: int) -> None:
+        if phase != self._phase:
+            self._stack.close()
+            self._update = self._stack.enter_context(render.progress(phase, unit, self.quiet))
+            self._phase = phase
+        self._update(done, total)
+
+    def message(self, text: str) -> None:
+        render.note(text)
+
+    def caching(self, done: int, total: int) -> None:
+        self._show("Reading the pictures", "pictures", done, total)
+
+    def step(self, epoch: int, step: int, steps: int, loss: float, lr: float) -> None:
+        self._show(f"Epoch {epoch}", "batches", step, steps)
+
+    def validating(self, done: int, total: int) -> None:
+        self._show("Validating", "pictures", done, total)
+
+    def epoch(self, row: dict[str, Any], best: bool) -> None:
+        self._stack.close()
+        self._phase = ""
+        if self.quiet:
+            return
+        scores = [f"{k.replace('_', ' ')} {v:.4f}" for k, v in row.items() if k.endswith(("_iou", "_miou"))]
+        parts = [f"epoch {row['epoch']:3d}", f"loss {row['loss']:.4f}", *scores, f"{row['seconds']:.0f} s"]
+        render.note("  ".join(parts) + ("  (best so far)" if best else ""))
+
+    def finished(self, result: TrainResult) -> None:
+        """Say how it ended, on stdout."""
+        how = "stopped early" if result.stopped_early else "done"
+        render.out.print(
+            f"Training {how} after {result.epochs} epochs; the best is epoch {result.best_epoch} with "
+            f"{result.best_score:.4f}.\nWeights: {result.folder / 'best.pt'}",
+            markup=False,
+        )

@@ -1,0 +1,74 @@
+"""Archives that lie in a data set's folder: are they whole, and is what they hold unpacked beside them?"""
+
+import shlex
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final, Literal
+
+ArchiveState = Literal["unpacked", "packed", "damaged", "unfinished", "unknown"]
+
+_PROBES: Final = 100  # members whose files are looked for
+_ZIP: Final = (".zip",)
+_TAR: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_OTHER: Final = (".7z", ".rar")
+_UNFINISHED: Final = (".part", ".crdownload", ".download", ".aria2")  # of browsers and download tools
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive, its size in bytes, and what has become of what it holds."""
+
+    path: Path
+    size: int
+    state: ArchiveState
+
+    def unpack_command(self, root: Path) -> str:
+        """The shell command that unpacks it into `root` and overwrites nothing."""
+        zipped = self.path.name.lower().endswith(_ZIP)
+        command = ["unzip", "-n", str(self.path), "-d"] if zipped else ["tar", "-xkf", str(self.path), "-C"]
+        return shlex.join([*command, str(root)])
+
+
+def find_archives(root: Path) -> list[Archive]:
+    """The archives directly in `root`, looked into but never unpacked; none if it cannot be listed."""
+    try:
+        paths = sorted(path for path in root.iterdir() if path.is_file())
+    except OSError:
+        return []
+    wanted = _ZIP + _TAR + _OTHER + _UNFINISHED
+    return [
+        Archive(path, path.stat().st_size, _state(path, root))
+        for path in paths
+        if path.name.lower().endswith(wanted)
+    ]
+
+
+def _state(path: Path, root: Path) -> ArchiveState:
+    name = path.name.lower()
+    if name.endswith(_UNFINISHED):
+        return "unfinished"
+    if name.endswith(_OTHER):
+        return "unknown"
+    try:
+        members = _zip_members(path) if name.endswith(_ZIP) else _tar_members(path)
+    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error):
+        return "damaged"
+    return "unpacked" if all((root / member).is_file() for member in members) else "packed"
+
+
+def _zip_members(path: Path) -> Sequence[str]:
+    """Some members, spread over all; a zip has its list at the end, so half a download raises BadZipFile."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+    return names[:: max(1, len(names) // _PROBES)]
+
+
+def _tar_members(path: Path) -> Sequence[str]:
+    """The first members: to see the last one would mean to unpack it all."""
+    with tarfile.open(path) as archive:
+        return [member.name for member in islice(archive, _PROBES) if member.isfile()]

@@ -1,0 +1,146 @@
+"""What `segment` makes of one picture: its true label read, its files written, its row measured."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from roadseg.dataset.samples import Sample, read_label
+from roadseg.errors import DatasetError
+from roadseg.labels import ENCODINGS, RGB, LabelScheme, UInt8Array, label_ids
+from roadseg.media.images import ImageJob, write_mask, write_rgb
+from roadseg.media.overlay import draw
+from roadseg.metrics import ConfusionMatrix, none_for_nan, per_image, scores
+from roadseg.report.run import Row, RunReport
+
+Ids = Literal["classes", "labelIds"]
+Probabilities = NDArray[np.float32]  # HW of class 1 for two classes, else KHW
+
+# Kind of output -> its folder below the output folder, and its suffix.
+OUTPUTS: Final = {"overlay": ("overlays", ".jpg"), "probs": ("probs", ".png"), "mask": ("masks", ".png")}
+# Where label files are not called as their pictures: end of the picture's stem -> end of the label's.
+_LABEL_ENDINGS: Final = {
+    "cityscapes-labelIds": ("_leftImg8bit", "_gtFine_labelIds"),
+    "cityscapes-labelTrainIds": ("_leftImg8bit", "_gtFine_labelTrainIds"),
+    "idd-lite": ("_image", "_label"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture on its way through a run, with its true label if there is one."""
+
+    name: str
+    """Its name in the report."""
+    outputs: Mapping[str, str]
+    """Kind -> path below the output folder."""
+    rgb_HWC: UInt8Array
+    truth_HW: UInt8Array | None
+    seconds: float
+    """Spent on it so far."""
+
+
+class TruthReader:
+    """Finds the true label of a picture below `folder`, by the picture's relative path."""
+
+    def __init__(self, folder: Path, label_format: str, scheme: LabelScheme) -> None:
+        """DatasetError when there is no such folder, or the scheme cannot be made from labels of that format."""
+        if not folder.is_dir():
+            raise DatasetError(f"{folder}: no such folder of labels; check the path")
+        self.folder, self.scheme = folder, scheme
+        self.encoding = ENCODINGS[label_format]
+        scheme.table(self.encoding)
+
+    def read(self, job: ImageJob, size: tuple[int, int]) -> UInt8Array:
+        """The label as label_HW uint8, void = 255. DatasetError: missing, damaged, or not of `size` (H, W)."""
+        path = self._find(job.relative)
+        sample = Sample(job.path, path, self.encoding, split="", group="", key=job.relative.as_posix())
+        truth_HW = read_label(sample, self.scheme)
+        if truth_HW.shape != size:
+            (label_height, label_width), (height, width) = truth_HW.shape, size
+            raise DatasetError(
+                f"{path}: the label is {label_width}x{label_height}, but its picture {job.path} is "
+                f"{width}x{height}; they must have one size"
+            )
+        return truth_HW
+
+    def _find(self, relative: Path) -> Path:
+        image_end, label_end = _LABEL_ENDINGS.get(self.encoding.name, ("", ""))
+        stems = [relative.stem.removesuffix(image_end) + label_end, relative.stem]
+        paths = [self.folder / relative.with_name(f"{stem}.png") for stem in dict.fromkeys(stems)]
+        for path in paths:
+            if path.is_file():
+                return path
+        raise DatasetError(f"{paths[0]}: no label for {relative}; add it, or leave the picture out")
+
+
+class ResultWriter:
+    """Writes what a picture's mask is worth to the user, and measures it. Safe in threads."""
+
+    def __init__(self, out: Path, scheme: LabelScheme, opacity: float, ids: Ids) -> None:
+        """ConfigError when `ids` are the official ones and the scheme has none."""
+        self.out, self.scheme, self.opacity = out, scheme, opacity
+        names = [name.casefold() for name in scheme.classes]
+        self.road = next((names.index(name) for name in ("road", "drivable") if name in names), None)
+        self.palette: tuple[RGB, ...] | None = None
+        if ids == "labelIds":
+            self.values = label_ids(scheme)
+        elif scheme.num_classes == 2:
+            self.values = np.array([0, 255], np.uint8)
+        else:
+            self.values = np.arange(scheme.num_classes, dtype=np.uint8)
+            self.palette = scheme.colors
+
+    def write(self, picture: Picture, mask_HW: UInt8Array, probabilities: Probabilities | None) -> Row:
+        """Write the files that `picture.outputs` names; return its row. OutputError.
+
+        The mask comes last: where it is, the rest is too.
+        """
+        start = time.perf_counter()
+        paths = {kind: self.out / path for kind, path in picture.outputs.items()}
+        if "overlay" in paths:
+            write_rgb(paths["overlay"], draw(picture.rgb_HWC, mask_HW, self.scheme, self.opacity))
+        if probabilities is not None:
+            shown_HW = probabilities if probabilities.ndim == 2 else probabilities.max(axis=0)
+            write_mask(paths["probs"], cv2.convertScaleAbs(shown_HW, alpha=255).astype(np.uint8, copy=False))
+        write_mask(paths["mask"], self.values[mask_HW], self.palette)
+        height, width = mask_HW.shape
+        return Row(
+            input=picture.name,
+            outputs=picture.outputs,
+            width=width,
+            height=height,
+            road_fraction=None
+            if self.road is None
+            else np.count_nonzero(mask_HW == self.road) / mask_HW.size,
+            **self._score(mask_HW, picture.truth_HW),
+            seconds=picture.seconds + time.perf_counter() - start,
+        )
+
+    def _score(self, mask_HW: UInt8Array, truth_HW: UInt8Array | None) -> dict[str, Any]:
+        if truth_HW is None:
+            return {}
+        matrix = ConfusionMatrix(self.scheme.num_classes)
+        matrix.update(torch.tensor(mask_HW), torch.tensor(truth_HW))
+        result = scores(matrix, self.scheme.classes)
+        iou = result.iou[1] if self.scheme.num_classes == 2 else result.mean_iou
+        return {"iou": none_for_nan(iou), "counts": matrix.to_list()}
+
+
+def score_run(report: RunReport) -> dict[str, Any] | None:
+    """Scores from the sum of all counts, and means over pictures, as plain types; None without any counts."""
+    if report.counts is None:
+        return None
+    each = [
+        scores(ConfusionMatrix.from_counts(row.counts), report.classes) for row in report.rows if row.counts
+    ]
+    return {
+        "global": scores(ConfusionMatrix.from_counts(report.counts), report.classes).to_dict(),
+        "per_image": per_image(each, report.classes).to_dict(),
+    }

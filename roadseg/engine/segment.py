@@ -1,0 +1,321 @@
+"""From pictures to masks, overlays and a report: readers -> batches -> predictor -> writers.
+
+Threads read ahead of the network and write behind it, each by a few pictures only: memory does not grow with
+the number of inputs. Rows come in the order of the inputs.
+"""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal, get_args
+
+from roadseg.config import InferConfig
+from roadseg.engine.predict import Predictor
+from roadseg.engine.results import OUTPUTS, Ids, Picture, Probabilities, ResultWriter, TruthReader, score_run
+from roadseg.errors import ConfigError, OutputError, RoadsegError
+from roadseg.labels import ENCODINGS, UInt8Array
+from roadseg.media.images import ImageJob, output_stems, read_rgb
+from roadseg.media.overlay import DEFAULT_OPACITY
+from roadseg.report.run import Row, RunReport
+
+Existing = Literal["refuse", "overwrite", "skip"]
+Progress = Callable[[Row, int, int], None]
+"""Called after each input with its row, the number of inputs done, and the number of all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentConfig:
+    """What `segment` writes, and how."""
+
+    out: str
+    """Output folder: masks/, overlays/, probs/ and the report go below it."""
+    overlay: bool = True
+    """Write overlays/NAME.jpg: the picture with the mask drawn on it."""
+    opacity: float = DEFAULT_OPACITY
+    """Of the overlay's colours, 0..1."""
+    save_probs: bool = False
+    """Write probs/NAME.png, 8-bit grey, 255 = certain: of class 1 (road) for two classes; for more classes, of
+    the class that the mask shows. 16 bits would be four times as large, for digits that no model means."""
+    ids: Ids = "classes"
+    """What a mask's pixels hold. classes: 0 and 255 for two classes (255 = class 1, road); class indices, with a
+    palette, for more. labelIds: the official Cityscapes ids."""
+    existing: Existing = "refuse"
+    """Where outputs are there already: stop before anything is done, replace them, or skip the inputs that have
+    all of theirs. Skipped inputs keep what the earlier report says of them."""
+    labels: str | None = None
+    """Folder of true labels, laid out like the inputs; a picture without a label of its size fails."""
+    label_format: str = "road-mask"
+    """How the labels are written: a name in `roadseg.labels.ENCODINGS`."""
+    shard: tuple[int, int] = (1, 1)
+    """(i, n): do every n-th input from the i-th on, 1 <= i <= n. Each shard writes a report of its own."""
+    fail_fast: bool = False
+    """Stop at the first input that fails."""
+    batch_size: int = InferConfig().batch_size
+    workers: int = 4
+    """Threads that read and write."""
+
+    def __post_init__(self) -> None:
+        for name, choices in (
+            ("ids", get_args(Ids)),
+            ("existing", get_args(Existing)),
+            ("label_format", tuple(ENCODINGS)),
+        ):
+            if getattr(self, name) not in choices:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)!r}, but must be one of: {', '.join(choices)}."
+                )
+        if not 0 <= self.opacity <= 1:
+            raise ConfigError(f"opacity is {self.opacity}, but must lie between 0 and 1.")
+        for name in ("batch_size", "workers"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1.")
+        index, count = self.shard
+        if not 1 <= index <= count:
+            raise ConfigError(f"shard is {index}/{count}, but must be i/n with i from 1 to n.")
+
+    @property
+    def report_name(self) -> str:
+        """`report`, or one name for each shard: they share the output folder."""
+        index, count = self.shard
+        return "report" if count == 1 else f"report-{index}of{count}"
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`2/4` -> (2, 4). ConfigError for anything else."""
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal()):
+        raise ConfigError(f"shard is {text!r}, but must be i/n, such as 2/4.")
+    return int(index), int(count)
+
+
+def segment(
+    config: SegmentConfig,
+    predictor: Predictor,
+    jobs: Sequence[ImageJob],
+    report: RunReport,
+    progress: Progress | None = None,
+) -> None:
+    """Predict every job, write its outputs and add its row to `report`, which is itself written at the end.
+
+    A picture that cannot be read or scored becomes a failed row, and the others go on. What ends the run at
+    once, after the writes in flight and with a report of what is done, is raised as it is: an output that cannot
+    be written (the next one could not either), Ctrl-C, a bug, and with `fail_fast` the first failure.
+
+    Raises, before anything is done: OutputError (outputs exist, or would land among the inputs), DatasetError
+    (labels that the model's classes cannot be made from), ConfigError (no official ids for its classes).
+    """
+    out, scheme = Path(config.out), predictor.scheme
+    report.classes = scheme.classes
+    writer = ResultWriter(out, scheme, config.opacity, config.ids)
+    truth = TruthReader(Path(config.labels), config.label_format, scheme) if config.labels else None
+    tasks = _plan(config, jobs)
+    earlier = _earlier_report(config, scheme.classes)
+
+    def finish() -> None:
+        if earlier:
+            report.carry_over(earlier)
+        report.scores = score_run(report)
+        report.write(out, config.report_name)
+
+    try:
+        _run(config, predictor, tasks, truth, writer, report, progress)
+    except BaseException as error:
+        report.stopped_by = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else f"{error}" or repr(error)
+        with contextlib.suppress(OutputError):  # the first error is the one to tell
+            finish()
+        raise
+    finish()
+
+
+# ---------------------------------------------------------------- before the run
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A job, its outputs (kind -> path below the output folder), and whether they make it needless."""
+
+    job: ImageJob
+    outputs: dict[str, str]
+    skip: bool
+
+    @property
+    def name(self) -> str:
+        return self.job.relative.as_posix()
+
+
+def _plan(config: SegmentConfig, jobs: Sequence[ImageJob]) -> list[_Task]:
+    out = Path(config.out)
+    _refuse_to_mix(out, jobs)
+    wanted = {"mask": True, "overlay": config.overlay, "probs": config.save_probs}
+    kinds = {kind: place for kind, place in OUTPUTS.items() if wanted[kind]}
+    index, count = config.shard
+    found = [out / f"{config.report_name}.json"]
+    tasks = []
+    # names come from all jobs, so that shards agree on them
+    for job, stem in list(zip(jobs, output_stems(jobs), strict=True))[index - 1 :: count]:
+        outputs = {kind: f"{folder}/{stem.as_posix()}{suffix}" for kind, (folder, suffix) in kinds.items()}
+        there = [out / path for path in outputs.values() if (out / path).exists()]
+        found += there
+        tasks.append(_Task(job, outputs, config.existing == "skip" and len(there) == len(outputs)))
+    if config.existing == "refuse":
+        for path in reversed(found):  # the report last: a picture says more
+            if path.exists():
+                raise OutputError(
+                    f"{path}: is there already; give --overwrite, --skip-existing or another output folder"
+                )
+    return tasks
+
+
+def _refuse_to_mix(out: Path, jobs: Sequence[ImageJob]) -> None:
+    """Results must not land among the inputs: neither beside them, nor in folders that inputs come from."""
+    resolved = out.resolve()
+    results = [resolved / folder for folder, _ in OUTPUTS.values()]
+    for folder in dict.fromkeys(job.path.parent for job in jobs):
+        if any(folder.resolve().is_relative_to(result) for result in results):
+            raise OutputError(
+                f"{out}: its results are among the inputs ({folder}); choose another output folder"
+            )
+    for root in dict.fromkeys(map(_root, jobs)):
+        if root is not None and root.resolve() == resolved:
+            raise OutputError(f"{out}: is the input folder; choose another output folder")
+
+
+def _root(job: ImageJob) -> Path | None:
+    """The input folder that the job's relative path starts from; None where it starts elsewhere."""
+    depth = len(job.relative.parts)
+    return Path(*job.path.parts[:-depth]) if job.path.parts[-depth:] == job.relative.parts else None
+
+
+def _earlier_report(config: SegmentConfig, classes: tuple[str, ...]) -> RunReport | None:
+    """The report to carry on with, where inputs may be skipped."""
+    path = Path(config.out, f"{config.report_name}.json")
+    if config.existing != "skip" or not path.exists():
+        return None
+    earlier = RunReport.read(path)
+    if earlier.classes != classes:
+        raise OutputError(f"{path}: is of a model with other classes; choose another output folder")
+    return earlier
+
+
+# ---------------------------------------------------------------- the run
+
+_Read = tuple[_Task, Picture | RoadsegError | None]
+"""What became of reading a task; None: it is to be skipped."""
+_Outcome = Future[Row] | RoadsegError | None
+"""What becomes of a task: a row to come, an error, or None if it is skipped."""
+
+
+def _run(
+    config: SegmentConfig,
+    predictor: Predictor,
+    tasks: Sequence[_Task],
+    truth: TruthReader | None,
+    writer: ResultWriter,
+    report: RunReport,
+    progress: Progress | None,
+) -> None:
+    ahead = config.batch_size + config.workers
+    pending: deque[tuple[_Task, _Outcome]] = deque()  # in the order of the tasks
+
+    def read(task: _Task) -> Picture | None:
+        if task.skip:
+            return None
+        start = time.perf_counter()
+        rgb_HWC = read_rgb(task.job.path)
+        truth_HW = truth.read(task.job, rgb_HWC.shape[:2]) if truth else None
+        return Picture(task.name, task.outputs, rgb_HWC, truth_HW, time.perf_counter() - start)
+
+    def settle(keep: int) -> None:
+        """Add the rows of what is finished; wait until at most `keep` tasks are left."""
+        while pending and (len(pending) > keep or _is_settled(pending[0][1])):
+            error = _record(*pending.popleft(), report)
+            if progress:
+                progress(report.rows[-1], len(report.rows), len(tasks))
+            if isinstance(error, OutputError) or (error and config.fail_fast):
+                raise error
+
+    with ThreadPoolExecutor(config.workers) as pool:
+        try:
+            with contextlib.closing(_read_ahead(pool, read, tasks, ahead)) as reads:
+                while batch := _next_batch(reads, config.batch_size):
+                    pictures = [result for _, result in batch if isinstance(result, Picture)]
+                    predictions = iter(_predict(predictor, pictures, config.save_probs))
+                    for task, result in batch:
+                        outcome: _Outcome
+                        if isinstance(result, Picture):
+                            outcome = pool.submit(writer.write, result, *next(predictions))
+                        else:
+                            outcome = result
+                        pending.append((task, outcome))
+                    settle(ahead)
+            settle(0)
+        finally:
+            while pending:  # after an error or Ctrl-C: the writes in flight finish, and have their rows
+                _record(*pending.popleft(), report)
+
+
+def _read_ahead(
+    pool: ThreadPoolExecutor, read: Callable[[_Task], Picture | None], tasks: Sequence[_Task], ahead: int
+) -> Generator[_Read, None, None]:
+    """The tasks as read, in order, with at most `ahead` of them waiting in memory."""
+    waiting = iter(tasks)
+    running = deque((task, pool.submit(read, task)) for task in islice(waiting, ahead))
+    try:
+        while running:
+            task, future = running.popleft()
+            try:
+                result: Picture | RoadsegError | None = future.result()
+            except RoadsegError as error:
+                result = error
+            yield task, result
+            running.extend((task, pool.submit(read, task)) for task in islice(waiting, 1))
+    finally:
+        for _, future in running:
+            future.cancel()
+
+
+def _next_batch(reads: Generator[_Read, None, None], size: int) -> list[_Read]:
+    """The next tasks with `size` pictures among them; while there is no picture yet, one task at a time."""
+    batch: list[_Read] = []
+    pictures = 0
+    for task, result in reads:
+        batch.append((task, result))
+        pictures += isinstance(result, Picture)
+        if pictures in (0, size):
+            break
+    return batch
+
+
+def _predict(
+    predictor: Predictor, pictures: Sequence[Picture], probabilities: bool
+) -> list[tuple[UInt8Array, Probabilities | None]]:
+    if not pictures:
+        return []
+    images = [picture.rgb_HWC for picture in pictures]
+    if probabilities:
+        return [*predictor.predict_with_probabilities(images)]
+    return [(mask_HW, None) for mask_HW in predictor.predict(images)]
+
+
+def _is_settled(outcome: _Outcome) -> bool:
+    return not isinstance(outcome, Future) or outcome.done()
+
+
+def _record(task: _Task, outcome: _Outcome, report: RunReport) -> RoadsegError | None:
+    """Add the task's row, waiting for it if need be. Returns the error if the task failed."""
+    try:
+        if isinstance(outcome, RoadsegError):
+            raise outcome
+        if outcome is None:
+            report.skipped(task.name, task.outputs)
+        else:
+            report.done(outcome.result())
+    except RoadsegError as error:
+        report.failed(task.name, error)
+        return error
+    return None

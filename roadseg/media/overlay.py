@@ -1,0 +1,98 @@
+"""Drawing masks on pictures. Pure functions of arrays: every picture that comes in stays as it is.
+
+rgb_HWC: uint8 RGB 0..255. mask_HW: uint8 class indices; a class without a colour (None, or an index past the
+end of `colors`, such as void = 255) is left untouched.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+
+from roadseg.labels import RGB, LabelScheme, UInt8Array
+
+Color = RGB | None
+
+DEFAULT_OPACITY: Final = 0.45
+# Asphalt is grey and never green, so this reads on it by day and by night; Cityscapes' purple does not.
+ROAD_GREEN: Final[RGB] = (0, 200, 83)
+
+
+def draw(rgb_HWC: UInt8Array, mask_HW: UInt8Array, scheme: LabelScheme, opacity: float) -> UInt8Array:
+    """The overlay as users see it: every class tinted in its colour, and a thin bright edge around a road."""
+    colors = display_colors(scheme)
+    tinted_HWC = tint(rgb_HWC, mask_HW, colors, opacity)
+    if scheme.num_classes > 2:  # edges between many classes hide more than they show
+        return tinted_HWC
+    edges = [None if color is None else _brighter(color) for color in colors]
+    thickness = max(1, round(min(mask_HW.shape) / 400))  # 2 pixels at 720 lines, 3 at 1080
+    return contour(tinted_HWC, mask_HW, edges, thickness)
+
+
+def display_colors(scheme: LabelScheme) -> list[Color]:
+    """One colour per class of `scheme`: its own (black is none), but green where road is all there is."""
+    if scheme.classes == ("background", "road"):
+        return [None, ROAD_GREEN]
+    return [color if any(color) else None for color in scheme.colors]
+
+
+def tint(rgb_HWC: UInt8Array, mask_HW: UInt8Array, colors: Sequence[Color], opacity: float) -> UInt8Array:
+    """Mix each class's colour into its pixels: opacity 0 shows the picture, 1 the colour.
+
+    ValueError for an opacity outside 0..1, or a mask of another size than the picture.
+    """
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity is {opacity}, but must lie between 0 and 1")
+    paint_HWC, painted_HW = _painted(rgb_HWC, mask_HW, colors)
+    cv2.addWeighted(rgb_HWC, 1 - opacity, paint_HWC, opacity, 0, dst=paint_HWC)
+    return _over(rgb_HWC, paint_HWC, painted_HW)
+
+
+def contour(rgb_HWC: UInt8Array, mask_HW: UInt8Array, colors: Sequence[Color], thickness: int) -> UInt8Array:
+    """Paint a line of `thickness` pixels along the inner side of each class's border with other classes.
+
+    The border of the picture gets no line. ValueError for a mask of another size than the picture.
+    """
+    paint_HWC, painted_HW = _painted(rgb_HWC, mask_HW, colors)
+    # A pixel lies on a border if the window around it holds more than one class: two filters for all classes.
+    window = np.ones((2 * thickness + 1, 2 * thickness + 1), np.uint8)
+    border_HW = cv2.compare(cv2.dilate(mask_HW, window), cv2.erode(mask_HW, window), cv2.CMP_NE)
+    return _over(rgb_HWC, paint_HWC, cv2.bitwise_and(border_HW, painted_HW))
+
+
+def side_by_side(*images_HWC: UInt8Array) -> UInt8Array:
+    """Pictures of one height, left to right, with a narrow white gap between them. ValueError otherwise."""
+    heights = {image_HWC.shape[0] for image_HWC in images_HWC}
+    if len(heights) != 1:
+        raise ValueError(f"pictures side by side need one height, not {sorted(heights)}")
+    height = heights.pop()
+    gap_HWC = np.full((height, max(2, height // 90), 3), 255, np.uint8)
+    return np.hstack([part for image_HWC in images_HWC for part in (gap_HWC, image_HWC)][1:])
+
+
+def _painted(
+    rgb_HWC: UInt8Array, mask_HW: UInt8Array, colors: Sequence[Color]
+) -> tuple[cv2.typing.MatLike, cv2.typing.MatLike]:
+    """Each pixel's class colour (HWC), and 255 where the class has one (HW)."""
+    if rgb_HWC.shape[:2] != mask_HW.shape:
+        raise ValueError(f"a mask of {mask_HW.shape} does not fit a picture of {rgb_HWC.shape}")
+    paint = np.zeros((256, 1, 3), np.uint8)
+    painted = np.zeros(256, np.uint8)
+    for index, color in enumerate(colors):
+        if color is not None:
+            paint[index], painted[index] = color, 255
+    # applyColorMap is a table lookup: it does not care that the order is RGB
+    return cv2.applyColorMap(mask_HW, paint), cv2.LUT(mask_HW, painted)
+
+
+def _over(rgb_HWC: UInt8Array, top_HWC: cv2.typing.MatLike, where_HW: cv2.typing.MatLike) -> UInt8Array:
+    result_HWC = rgb_HWC.copy()
+    cv2.copyTo(top_HWC, where_HW, result_HWC)
+    return result_HWC
+
+
+def _brighter(color: RGB) -> RGB:
+    """Three fifths of the way to white."""
+    red, green, blue = (part + (255 - part) * 3 // 5 for part in color)
+    return red, green, blue

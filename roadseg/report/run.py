@@ -1,0 +1,228 @@
+"""The record of a run: what became of each input, as JSON for programs and as a table for people.
+
+The JSON keeps the raw confusion counts of every picture, so that the reports of shards add up.
+The table opens in a spreadsheet.
+"""
+
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from roadseg import __version__
+from roadseg.errors import OutputError
+from roadseg.media.output import write_text
+
+FORMAT: Final = 1  # raised when the meaning of a field in the JSON changes
+
+Status = Literal["ok", "failed", "skipped"]
+Counts = Sequence[
+    Sequence[int]
+]  # rows truth, columns prediction, as `metrics.ConfusionMatrix.to_list` gives them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What became of one input."""
+
+    input: str
+    """Its name in this run: the path below the input folder, with `/`."""
+    status: Status = "ok"
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """Kind (mask, overlay, ...) -> path below the report's folder."""
+    width: int | None = None
+    height: int | None = None
+    road_fraction: float | None = None
+    """Share of its pixels that are road, 0..1."""
+    seconds: float | None = None
+    iou: float | None = None
+    """Against its label, if there was one: of road for a road model, else the mean over classes."""
+    counts: Counts | None = None
+    error: str | None = None
+    earlier: bool = False
+    """Whether the row is of an earlier run into the same folder, which this one did not touch."""
+
+
+@dataclass(kw_only=True)
+class RunReport:
+    """The rows of a run in the order of its inputs, and what the run was. Not for several threads at once."""
+
+    command: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Plain types: weights, device, imgsz, ..."""
+    classes: tuple[str, ...] = ()
+    """What the rows and columns of the counts are."""
+    rows: list[Row] = field(default_factory=list)
+    scores: Mapping[str, Any] | None = None
+    """Plain types: scores computed from the sum of all counts."""
+    earlier_runs: list[Mapping[str, Any]] = field(default_factory=list)
+    """Settings and times of the runs that left rows here."""
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    finished: datetime | None = None
+    stopped_by: str | None = None
+    """Why the run ended before its last input; None: it did not."""
+
+    # ------------------------------------------------------------ while it runs
+
+    def done(self, row: Row) -> Row:
+        """Add the row of an input that is finished."""
+        self.rows.append(row)
+        return row
+
+    def failed(self, input: str, error: Exception) -> Row:
+        """Add the row of an input that could not be done, with the error's message."""
+        return self.done(Row(input=input, status="failed", error=str(error)))
+
+    def skipped(self, input: str, outputs: Mapping[str, str]) -> Row:
+        """Add the row of an input whose outputs were there already."""
+        return self.done(Row(input=input, status="skipped", outputs=outputs))
+
+    def carry_over(self, earlier: "RunReport") -> None:
+        """Take in the report of an earlier run into the same folder, which this one is about to replace.
+
+        Skipped inputs get their measurements back, so that totals and scores cover them. Rows of inputs that
+        were no part of this run follow at the end, marked `earlier`; they do not count for the exit code.
+        """
+        known = {row.input: row for row in earlier.rows if row.status != "failed"}
+        self.rows = [
+            replace(known[row.input], status="skipped", earlier=False)
+            if row.status == "skipped" and row.input in known
+            else row
+            for row in self.rows
+        ]
+        own = {row.input for row in self.rows}
+        self.rows += [replace(row, earlier=True) for row in earlier.rows if row.input not in own]
+        self.earlier_runs = [*earlier.earlier_runs, earlier._about()]
+
+    # ------------------------------------------------------------ its sums
+
+    @property
+    def exit_code(self) -> int:
+        """0: all done or skipped; 3: some inputs failed; 1: all failed, or the run stopped before its end."""
+        status = self._status()
+        if self.stopped_by is not None or (status["failed"] and not status["ok"] + status["skipped"]):
+            return 1
+        return 3 if status["failed"] else 0
+
+    @property
+    def counts(self) -> list[list[int]] | None:
+        """The sum of all rows' counts; None when no row has any."""
+        matrices = [row.counts for row in self.rows if row.counts is not None]
+        if not matrices:
+            return None
+        return [[sum(cells) for cells in zip(*lines, strict=True)] for lines in zip(*matrices, strict=True)]
+
+    def totals(self) -> dict[str, Any]:
+        """Numbers of inputs by what became of them, and means over the rows that have a value."""
+        status = self._status()
+        return {
+            "inputs": status.total(),
+            **{name: status[name] for name in get_args(Status)},
+            "earlier": sum(row.earlier for row in self.rows),
+            "scored": sum(row.counts is not None for row in self.rows),
+            "mean_road_fraction": _mean(row.road_fraction for row in self.rows),
+            "mean_iou_per_image": _mean(row.iou for row in self.rows),
+            "seconds": None if self.finished is None else (self.finished - self.started).total_seconds(),
+        }
+
+    def _status(self) -> Counter[str]:
+        return Counter(row.status for row in self.rows if not row.earlier)
+
+    # ------------------------------------------------------------ on disk
+
+    def write(self, folder: Path, name: str = "report") -> tuple[Path, Path]:
+        """Write `name`.json and `name`.csv into `folder`, over those of before; return their paths. OutputError."""
+        self.finished = self.finished or datetime.now(UTC)
+        json_path, csv_path = folder / f"{name}.json", folder / f"{name}.csv"
+        write_text(csv_path, "\ufeff" + self._table())  # the mark makes spreadsheets read UTF-8
+        write_text(json_path, _pretty(self.to_dict()))
+        return json_path, csv_path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, as in the JSON file."""
+        return {
+            "format": FORMAT,
+            **self._about(),
+            "classes": list(self.classes),
+            "totals": self.totals(),
+            "counts": self.counts,
+            "scores": self.scores,
+            "earlier_runs": self.earlier_runs,
+            "rows": [{f.name: getattr(row, f.name) for f in fields(Row)} for row in self.rows],
+        }
+
+    @classmethod
+    def read(cls, path: Path) -> "RunReport":
+        """The report in a JSON file. OutputError when it is none, or of another version of roadseg."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if data["format"] != FORMAT:
+                raise ValueError(f"format {data['format']}, not {FORMAT}")
+            return cls(
+                command=data["command"],
+                settings=data["settings"],
+                classes=tuple(data["classes"]),
+                rows=[Row(**row) for row in data["rows"]],
+                scores=data["scores"],
+                earlier_runs=data["earlier_runs"],
+                started=datetime.fromisoformat(data["started"]),
+                finished=datetime.fromisoformat(data["finished"]),
+                stopped_by=data["stopped_by"],
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(
+                f"{path}: is no report that can be read ({error}); move it away, or replace it with --overwrite"
+            ) from error
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "command": self.command,
+            "roadseg_version": __version__,
+            "started": self.started.isoformat(timespec="milliseconds"),
+            "finished": self.finished and self.finished.isoformat(timespec="milliseconds"),
+            "stopped_by": self.stopped_by,
+            "settings": self.settings,
+        }
+
+    def _table(self) -> str:
+        kinds = list(dict.fromkeys(kind for row in self.rows for kind in row.outputs))
+        facts = ["width", "height", "road_fraction", "seconds", "iou", "error"]
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(["input", "status", *kinds, *facts])
+        for row in self.rows:
+            cells = [row.input, row.status, *(row.outputs.get(kind) for kind in kinds)]
+            writer.writerow(map(_cell, [*cells, *(getattr(row, fact) for fact in facts)]))
+        return text.getvalue()
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    given = [value for value in values if value is not None]
+    return math.fsum(given) / len(given) if given else None
+
+
+def _cell(value: object) -> object:
+    """Text that a spreadsheet would run as a formula gets a leading apostrophe, which it shows as text.
+
+    Source: OWASP, "CSV Injection".
+    """
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _pretty(data: Mapping[str, Any]) -> str:
+    """JSON with one line per field and one per row: short to read, and easy to search."""
+
+    def dump(value: object) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+    rows = ",\n".join(f"    {dump(row)}" for row in data["rows"])
+    lines = [f"  {dump(key)}: {dump(value)}" for key, value in data.items() if key != "rows"]
+    return "{\n" + ",\n".join([*lines, f'  "rows": [\n{rows}\n  ]']) + "\n}\n"

@@ -1,0 +1,93 @@
+"""Augmentation moves picture and label together, never invents a label, and repeats itself from a seed."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import street
+from torch import Tensor
+from torchvision import tv_tensors
+
+from roadseg.config import AugmentStrength
+from roadseg.dataset import augment
+from roadseg.dataset.augment import RandomView, make_augmentation
+
+CHANGES = [
+    augment.white_balance_and_gamma,
+    augment.noise,
+    augment.low_resolution,
+    augment.jpeg,
+    augment.veil,
+    augment.darkness,
+    augment.shadows,
+]
+
+
+def pair(height: int = 48, width: int = 96) -> tuple[tv_tensors.Image, tv_tensors.Mask]:
+    rgb_HWC, label_HW = street(3, height, width)
+    return tv_tensors.Image(torch.from_numpy(rgb_HWC).permute(2, 0, 1)), tv_tensors.Mask(
+        torch.from_numpy(label_HW)
+    )
+
+
+@pytest.mark.parametrize("strength", ["none", "light", "strong"])
+@pytest.mark.parametrize("size", [(48, 96), (30, 40), (7, 90), (90, 7), (1, 1)])
+def test_output_has_the_crop_s_size_and_only_known_labels(
+    strength: AugmentStrength, size: tuple[int, int]
+) -> None:
+    transform = make_augmentation(strength, 96, (32, 64))
+    image, label = pair(*size)
+    known = {*np.unique(label).tolist(), 255}
+    for seed in range(25):
+        torch.manual_seed(seed)
+        out_image, out_label = transform(image, label)
+        assert (out_image.shape, out_image.dtype) == ((3, 32, 64), torch.uint8)
+        assert (out_label.shape, out_label.dtype) == ((32, 64), torch.uint8)
+        assert set(np.unique(out_label).tolist()) <= known
+
+
+def test_picture_and_label_stay_together() -> None:
+    """Where the label says road, the picture shows the road's grey, wherever the window went."""
+    image, label = pair(200, 400)
+    view = RandomView((100, 200), 400, (0.5, 2.0), (0.7, 1.4))
+    agreement = []
+    for seed in range(20):
+        torch.manual_seed(seed)
+        out_image, out_label = view(image, label)
+        grey = (out_image.float() - torch.tensor([105.0, 100.0, 105.0])[:, None, None]).abs().amax(0) < 40
+        road = out_label == 7
+        if road.sum() > 500:
+            agreement.append(grey[road].float().mean().item())
+    assert len(agreement) > 10
+    assert min(agreement) > 0.95
+
+
+def test_outside_the_picture_is_void() -> None:
+    image, label = pair(48, 96)
+    view = RandomView((48, 96), 96, (0.5, 0.5), (1.0, 1.0))  # the window is twice the picture
+    torch.manual_seed(0)
+    out_image, out_label = view(image, tv_tensors.Mask(torch.zeros_like(label)))
+    assert (out_label == 255).float().mean().item() == pytest.approx(0.75, abs=0.03)
+    outside: Tensor = out_image.as_subclass(Tensor)[:, out_label == 255].float().mean(1)
+    torch.testing.assert_close(outside, torch.tensor(augment.OUTSIDE), atol=3, rtol=0)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda c: c.__name__)
+def test_each_change_changes_the_picture_within_its_range(change: augment.Callable[[Tensor], Tensor]) -> None:
+    image = pair()[0].as_subclass(Tensor)
+    before = image.clone()
+    torch.manual_seed(1)
+    after = change(image)
+    assert torch.equal(image, before), "the input must stay as it was: it may be the cache's"
+    assert (after.shape, after.dtype) == (image.shape, torch.uint8)
+    assert not torch.equal(after, image)
+    assert after.float().std() > 1, "a picture must remain"
+
+
+def test_same_seed_same_pixels() -> None:
+    transform = make_augmentation("strong", 96, (32, 64))
+    results = []
+    for seed in (5, 5, 6):
+        torch.manual_seed(seed)
+        results.append(transform(*pair())[0])
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])

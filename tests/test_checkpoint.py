@@ -1,0 +1,128 @@
+"""Checkpoints: the same network comes back, and whatever is not one is refused with a remedy."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from conftest import tiny_checkpoint
+
+from roadseg.config import UNetConfig
+from roadseg.errors import CheckpointError, OutputError
+from roadseg.model.checkpoint import load_checkpoint, previous_of, save_checkpoint
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("scheme", ["road", "cityscapes19"])
+def test_what_is_saved_comes_back(tmp_path: Path, suffix: str, scheme: str) -> None:
+    checkpoint = tiny_checkpoint(scheme, norm="group")
+    checkpoint.scores, checkpoint.recipe = {"road_iou": 0.5}, {"lr": 0.1, "data": ["a b"]}
+    path = tmp_path / f"ü {scheme}{suffix}"
+    save_checkpoint(checkpoint, path)
+    again = load_checkpoint(path)
+    assert again.model.config == checkpoint.model.config
+    assert again.scheme == checkpoint.scheme
+    assert (again.imgsz, again.scores, again.recipe) == (96, checkpoint.scores, checkpoint.recipe)
+    assert again.source == str(path)
+    image = torch.rand(1, 3, 20, 30) * 255
+    assert torch.equal(again.model(image), checkpoint.model(image))
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_the_bundled_weights_load() -> None:
+    checkpoint = load_checkpoint()
+    assert checkpoint.scheme.name == "road"
+    assert sum(p.numel() for p in checkpoint.model.parameters()) <= 2_000_000
+
+
+def test_the_previous_file_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    for score in (0.1, 0.2, 0.3):
+        checkpoint = tiny_checkpoint()
+        checkpoint.scores = {"score": score}
+        save_checkpoint(checkpoint, path, keep_previous=True)
+    assert load_checkpoint(path).scores["score"] == 0.3
+    assert load_checkpoint(previous_of(path)).scores["score"] == 0.2
+    assert sorted(os.listdir(tmp_path)) == ["last.previous.pt", "last.pt"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(tiny_checkpoint(), path)
+    before = path.read_bytes()
+
+    def full(content: object, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        save_checkpoint(tiny_checkpoint(), path, keep_previous=True)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["last.pt"]
+
+
+class Bomb:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.marker),)
+
+
+def test_a_pickle_bomb_does_not_go_off(tmp_path: Path) -> None:
+    torch.save({"format": 1, "weights": Bomb(tmp_path / "boom")}, tmp_path / "a.pt")
+    (tmp_path / "b.pt").write_bytes(pickle.dumps(Bomb(tmp_path / "boom")))
+    for name in ("a.pt", "b.pt"):
+        with pytest.raises(CheckpointError, match="refused"):
+            load_checkpoint(tmp_path / name)
+    assert not (tmp_path / "boom").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_damage_is_an_error_wherever_it_is(tmp_path: Path, suffix: str) -> None:
+    whole = tmp_path / f"whole{suffix}"
+    save_checkpoint(tiny_checkpoint(), whole)
+    data = whole.read_bytes()
+    for length in (0, 1, 7, 100, len(data) // 2, len(data) - 1):
+        path = tmp_path / f"cut{suffix}"
+        path.write_bytes(data[:length])
+        with pytest.raises(CheckpointError, match="cut"):
+            load_checkpoint(path)
+
+
+def test_other_files_are_refused_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such weights file"):
+        load_checkpoint(tmp_path / "none.pt")
+    bare = tmp_path / "bare.pt"
+    torch.save(tiny_checkpoint().model.state_dict(), bare)
+    with pytest.raises(CheckpointError, match="not a roadseg checkpoint"):
+        load_checkpoint(bare)
+    foreign = tmp_path / "foreign.safetensors"
+    safetensors.torch.save_file({"x": torch.zeros(2)}, foreign)
+    with pytest.raises(CheckpointError, match="not a roadseg checkpoint"):
+        load_checkpoint(foreign)
+
+
+def test_a_file_of_another_format_or_network_says_so(tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint()
+    weights = checkpoint.model.state_dict()
+    newer = {**checkpoint.description(), "format": 99, "roadseg_version": "9.9"}
+    torch.save({**newer, "weights": weights}, tmp_path / "newer.pt")
+    with pytest.raises(CheckpointError, match=r"format 99 of roadseg 9\.9"):
+        load_checkpoint(tmp_path / "newer.pt")
+    other = checkpoint.description()
+    other["model_config"] = UNetConfig(widths=(8, 24), depths=(1, 1)).to_dict()
+    torch.save({**other, "weights": weights}, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match="do not fit the network"):
+        load_checkpoint(tmp_path / "other.pt")
+    unknown = json.loads(json.dumps(checkpoint.description()))
+    unknown["model_config"]["attention"] = True
+    torch.save({**unknown, "weights": weights}, tmp_path / "unknown.pt")
+    with pytest.raises(CheckpointError, match="no setting attention"):
+        load_checkpoint(tmp_path / "unknown.pt")

@@ -1,0 +1,99 @@
+"""The Predictor: masks at each picture's own size, however they are mixed and batched."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import street, tiny_checkpoint
+from test_unet import lively
+
+from roadseg.config import InferConfig
+from roadseg.engine.predict import Predictor
+from roadseg.errors import ConfigError
+from roadseg.media.resize import fit_size
+from roadseg.model.checkpoint import Checkpoint
+
+SIZES = [(48, 96), (1, 1), (3, 200), (200, 3), (97, 31), (96, 192)]
+
+
+def ready(scheme: str = "road") -> Checkpoint:
+    checkpoint = tiny_checkpoint(scheme)
+    lively(checkpoint.model)
+    return checkpoint
+
+
+@pytest.mark.parametrize("scheme", ["road", "cityscapes19"])
+def test_each_mask_has_its_picture_s_size(scheme: str) -> None:
+    predictor = Predictor(ready(scheme))
+    images = [street(i, *size)[0] for i, size in enumerate(SIZES) if min(size) > 10]
+    images += [np.zeros((*size, 3), np.uint8) for size in SIZES]
+    for image, (mask, probability) in zip(images, predictor.predict_with_probabilities(images), strict=True):
+        assert mask.shape == image.shape[:2]
+        assert mask.dtype == np.uint8
+        assert mask.max() < predictor.scheme.num_classes
+        assert probability.shape[-2:] == image.shape[:2]
+        assert probability.min() >= 0
+        assert probability.max() <= 1
+
+
+def test_a_picture_s_mask_does_not_depend_on_its_company() -> None:
+    predictor = Predictor(ready())
+    images = [street(i, *size)[0] for i, size in enumerate([(48, 96), (64, 64), (48, 96), (96, 192)])]
+    together = predictor.predict(images)
+    for image, mask in zip(images, together, strict=True):
+        assert (predictor.predict([image])[0] == mask).mean() > 0.999
+    assert predictor.predict([]) == []
+
+
+def test_the_mask_is_where_the_probability_reaches_the_threshold() -> None:
+    image = street(0)[0]
+    shares = []
+    for threshold in (0.0, 0.2, 0.5, 0.8, 1.0):
+        mask, probability = Predictor(
+            ready(), InferConfig(threshold=threshold, device="cpu")
+        ).predict_with_probabilities([image])[0]
+        unsure = np.abs(probability - threshold) < 1e-5
+        assert ((mask == 1) == (probability >= threshold))[~unsure].all()
+        shares.append(mask.mean())
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] == 1
+    assert shares[-1] == 0
+
+
+def test_the_most_likely_class_wins() -> None:
+    mask, probability = Predictor(ready("cityscapes19")).predict_with_probabilities([street(0)[0]])[0]
+    assert probability.shape[0] == 19
+    np.testing.assert_allclose(probability.sum(0), 1, atol=1e-5)
+    assert (probability.argmax(0) == mask).all()
+
+
+def test_it_equals_the_plain_network() -> None:
+    """The same as: network in evaluation mode, unfused, on the picture as it is; argmax."""
+    checkpoint = ready()
+    image = street(1, 48, 96)[0]  # the longer side is imgsz, so nothing is resized
+    logits = checkpoint.model(torch.from_numpy(image).permute(2, 0, 1)[None])
+    expected = logits[0].argmax(0).numpy()
+    assert (Predictor(checkpoint).predict([image])[0] == expected).mean() > 0.999
+
+
+def test_the_checkpoint_is_left_as_it_was_and_read_only_pictures_are_fine() -> None:
+    checkpoint = ready()
+    before = {name: tensor.clone() for name, tensor in checkpoint.model.state_dict().items()}
+    image = street(0)[0]
+    image.flags.writeable = False
+    Predictor(checkpoint).predict([image])
+    after = checkpoint.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_imgsz_keeps_the_shape() -> None:
+    assert fit_size(720, 1280, 640) == (360, 640)
+    assert fit_size(1280, 720, 640) == (640, 360)
+    assert fit_size(1, 5000, 512) == (1, 512)
+    assert Predictor(tiny_checkpoint(), InferConfig(imgsz=64)).imgsz == 64
+
+
+@pytest.mark.parametrize("device", ["warp", "cuda:99"])
+def test_a_device_that_is_not_there(device: str) -> None:
+    with pytest.raises(ConfigError, match="device is"):
+        Predictor(tiny_checkpoint(), InferConfig(device=device))

@@ -1,0 +1,106 @@
+"""The training data set: caches that change nothing, keyed randomness, and the bonnet."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import street, write_png
+
+from roadseg.config import Cache
+from roadseg.dataset.augment import make_augmentation
+from roadseg.dataset.samples import find_samples
+from roadseg.dataset.segmentation import EpochSampler, SegmentationDataset, own_car_to_background, read_pair
+from roadseg.errors import DatasetError
+from roadseg.labels import get_scheme
+
+ROAD = get_scheme("road")
+
+
+def dataset(root: Path, seed: int = 0) -> SegmentationDataset:
+    return SegmentationDataset(
+        find_samples(root, "train"), ROAD, 64, make_augmentation("strong", 64, (32, 64)), seed
+    )
+
+
+@pytest.mark.parametrize("kind", ["ram", "disk"])
+def test_a_cache_changes_nothing(cityscapes: Path, tmp_path: Path, kind: Cache) -> None:
+    plain, cached = dataset(cityscapes), dataset(cityscapes)
+    calls: list[tuple[int, int]] = []
+    cached.fill_cache(kind, tmp_path / "cache", lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (6, 6)
+    for epoch, index in [(1, 0), (1, 5), (2, 0)]:
+        for a, b in zip(plain[epoch, index], cached[epoch, index], strict=True):
+            assert torch.equal(a, b)
+
+
+def test_a_disk_cache_is_used_again_until_a_picture_changes(cityscapes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    dataset(cityscapes).fill_cache("disk", folder)
+    calls: list[int] = []
+    dataset(cityscapes).fill_cache("disk", folder, lambda done, total: calls.append(done))
+    assert calls == [], "nothing to decode the second time"
+    assert not list(folder.rglob("*.partial"))
+    write_png(next(cityscapes.rglob("*aachen*_leftImg8bit.png")), street(77, 48, 96)[0])
+    dataset(cityscapes).fill_cache("disk", folder, lambda done, total: calls.append(done))
+    assert calls[-1] == 6
+
+
+def test_an_item_depends_on_seed_epoch_and_index_alone(cityscapes: Path) -> None:
+    one, other = dataset(cityscapes), dataset(cityscapes, seed=1)
+    before = torch.random.get_rng_state()
+    first = one[1, 0][0]
+    assert torch.equal(torch.random.get_rng_state(), before), "the global generator is left alone"
+    torch.rand(17)
+    assert torch.equal(one[1, 0][0], first)
+    assert not torch.equal(one[2, 0][0], first)
+    assert not torch.equal(other[1, 0][0], first)
+
+
+def test_an_epoch_has_every_index_once_in_its_own_order() -> None:
+    sampler = EpochSampler(50, seed=0)
+    orders = []
+    for epoch in (1, 2, 1):
+        sampler.epoch = epoch
+        keys = list(sampler)
+        assert {e for e, _ in keys} == {epoch}
+        orders.append([i for _, i in keys])
+    assert sorted(orders[0]) == list(range(50))
+    assert orders[0] == orders[2] != orders[1]
+
+
+def test_large_pictures_are_kept_smaller_and_labels_stay_labels(tmp_path: Path) -> None:
+    rgb_HWC, label_HW = street(0, 400, 800)
+    write_png(tmp_path / "leftImg8bit/train/a/a_000000_000000_leftImg8bit.png", rgb_HWC)
+    write_png(tmp_path / "gtFine/train/a/a_000000_000000_gtFine_labelIds.png", label_HW)
+    small_HWC, small_HW = read_pair(find_samples(tmp_path, "train")[0], ROAD, 80)
+    assert small_HWC.shape == (40, 80, 3)
+    assert small_HW.shape == (40, 80)
+    assert set(np.unique(small_HW).tolist()) <= {0, 1, 255}
+
+
+def test_a_label_of_another_size_is_named(cityscapes: Path) -> None:
+    label = next(cityscapes.rglob("aachen_000000*_labelIds.png"))
+    write_png(label, np.full((10, 20), 7, np.uint8))
+    with pytest.raises(DatasetError, match=r"aachen_000000.*label is 20x10.*96x48"):
+        dataset(cityscapes).fill_cache("ram", Path())
+
+
+def test_the_bonnet_becomes_background_and_other_void_stays() -> None:
+    label = np.ones((30, 40), np.uint8)
+    label[26:] = 255  # the bonnet ...
+    label[22:26, 18:22] = 255  # ... with its star
+    label[23:25, 2:5] = 255  # an unsure patch on the road
+    label[5:9, 30:] = 255
+    out = own_car_to_background(label)
+    assert (out[26:] == 0).all()
+    assert (out[22:26, 18:22] == 0).all()
+    assert (out[23:25, 2:5] == 255).all()
+    assert (out[5:9, 30:] == 255).all()
+    assert (label[26:] == 255).all(), "the input is left alone"
+
+
+def test_void_that_is_no_bonnet_stays() -> None:
+    label = np.ones((30, 40), np.uint8)
+    label[26:, :10] = 255  # a quarter of the width
+    assert np.array_equal(own_car_to_background(label), label)

@@ -1,0 +1,99 @@
+"""The networks: shapes at any size, folding that changes nothing, and the size of the named models."""
+
+import pytest
+import torch
+from conftest import tiny_checkpoint
+
+from roadseg.config import MODELS, UNetConfig
+from roadseg.errors import ConfigError
+from roadseg.model.unet import ConvNorm, RoadNet, build_model
+
+SHAPES = [
+    UNetConfig(widths=(8, 16, 24), depths=(1, 1, 1), stem_stride=1, skip="concat"),
+    UNetConfig(widths=(8, 16, 24), depths=(0, 1, 2), stem_stride=2, block="separable"),
+    UNetConfig(widths=(8, 16), depths=(1, 1), stem_stride=4, norm="group", context=False),
+    UNetConfig(widths=(12,), depths=(1,), stem_stride=4),
+    UNetConfig(architecture="classic", widths=(8, 16, 24), depths=(0, 0, 0)),
+    UNetConfig(architecture="classic", widths=(8, 16), depths=(0, 0), norm="group"),
+]
+
+
+def lively(model: RoadNet) -> RoadNet:
+    """Give the norms statistics and weights that are not those of a fresh network, and the head some too."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.running_mean, 0, 0.5)  # type: ignore[arg-type]
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0, 0.3)
+    torch.nn.init.normal_(model.head.weight, std=0.5)
+    return model.eval()
+
+
+@pytest.mark.parametrize("config", SHAPES, ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (17, 33), (32, 64), (50, 1)])
+def test_any_size_comes_back_at_that_size(config: UNetConfig, size: tuple[int, int]) -> None:
+    model = build_model(config, 3).eval()
+    logits = model(torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8))
+    assert logits.shape == (2, 3, *size)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("config", SHAPES, ids=str)
+def test_folding_changes_nothing_but_the_norms(config: UNetConfig) -> None:
+    model = lively(build_model(config, 2).double())
+    image = torch.rand(2, 3, 40, 72, dtype=torch.float64) * 255
+    before = model(image)
+    model.fold()
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
+    torch.testing.assert_close(model(image), before, rtol=1e-9, atol=1e-9)
+
+
+def test_channels_last_changes_nothing() -> None:
+    model = lively(tiny_checkpoint().model)
+    image = torch.rand(2, 3, 40, 72) * 255
+    before = model(image)
+    after = model.to(memory_format=torch.channels_last)(image.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+
+
+def test_padding_leaves_an_exact_multiple_alone_and_uint8_equals_float() -> None:
+    model = tiny_checkpoint().model
+    image = torch.randint(0, 256, (1, 3, 16, 24), dtype=torch.uint8)
+    torch.testing.assert_close(model(image), model(image.float()))
+    assert model.config.stride == 8
+
+
+def test_named_models_keep_their_promises() -> None:
+    count = {name: sum(p.numel() for p in build_model(c, 2).parameters()) for name, c in MODELS.items()}
+    assert count["nano"] < 250_000
+    assert count["small"] <= 2_000_000
+    # 31,030,658 in the widespread implementation (with biases where ours has norms): 64 to 1024 channels
+    assert 30.9e6 < count["unet"] < 31.2e6
+
+
+def test_a_batch_norm_is_not_folded_into_a_group_norm_net() -> None:
+    unit = ConvNorm(8, 8, 3, norm="group").eval()
+    unit.fold()
+    assert isinstance(unit.norm, torch.nn.GroupNorm)
+
+
+@pytest.mark.parametrize("skip", ["sum", "concat"])
+def test_every_weight_learns(skip: str) -> None:
+    model = tiny_checkpoint(skip=skip).model.train()
+    model(torch.rand(2, 3, 32, 32) * 255).square().mean().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"stem_stride": 3}, "stem_stride is 3, but must be one of: 1, 2, 4"),
+        ({"block": "fat"}, "block is 'fat'"),
+        ({"widths": ()}, "widths"),
+        ({"depths": (1,)}, "one count a stage"),
+    ],
+)
+def test_impossible_shapes_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        UNetConfig(**settings)  # type: ignore[arg-type]
