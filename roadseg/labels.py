@@ -103,7 +103,7 @@ class LabelScheme:
                 raise self._misfit(encoding, f"their {name!r} belongs to no class")
             table[value] = index
         for index, name in enumerate(self.classes):
-            if index not in table.values():
+            if index not in table.values() and index != self.rest:
                 raise self._misfit(encoding, f"they have no {name!r}")
         return table
 
@@ -149,8 +149,7 @@ _CATEGORIES: Final = {
     "flat": "road", "construction": "building", "object": "pole", "nature": "vegetation", "sky": "sky",
     "human": "person", "vehicle": "car",
 }  # fmt: skip
-# CamVid's 32 names as the 11 classes of SegNet (Badrinarayanan et al. 2017). Source: MathWorks' CamVid
-# example.
+# CamVid's 32 names as the 11 classes of SegNet. Source: MathWorks' example with CamVid.
 _CAMVID_MEMBERS: Final = {
     "Building": ("Archway", "Bridge", "Tunnel", "Wall"),
     "Pole": ("Column_Pole", "TrafficCone"),

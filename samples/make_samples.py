@@ -1,4 +1,4 @@
-"""Makes everything in this folder: rendered street scenes, a folder of frames and a video, all with exact labels.
+"""Makes everything in this folder: rendered street scenes with exact labels, a folder of frames, a video.
 
     python samples/make_samples.py --out samples
 
@@ -27,7 +27,7 @@ CITYSCAPES_SIZE = (512, 256)  # the real ones are 2048x1024
 DRIVE_SIZE = (640, 360)
 DRIVE_FPS = Fraction(30000, 1001)
 DRIVE_FRAMES = 120
-DRIVE_SPEED = 10.0  # metres per second
+DRIVE_SPEED = 9.0  # metres per second
 LABEL_EVERY = 15  # frames of the drive between two road masks
 
 

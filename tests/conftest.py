@@ -30,7 +30,7 @@ def street(seed: int, height: int = 48, width: int = 96) -> tuple[UInt8, UInt8]:
     rng = np.random.default_rng(seed)
     label_HW = np.full((height, width), 22, np.uint8)
     label_HW[: height * 2 // 5] = 23
-    vanish = int(rng.integers(width // 4, 3 * width // 4))
+    vanish = int(rng.uniform(0.25, 0.75) * width)
     corners = np.array([[vanish, height * 2 // 5], [width - 4, height], [4, height]])
     cv2.fillPoly(label_HW, [corners], 7)
     colors = np.zeros((256, 3), np.float32)

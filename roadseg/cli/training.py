@@ -35,6 +35,9 @@ class TrainDisplay(TrainListener):
     def message(self, text: str) -> None:
         render.note(text)
 
+    def checking(self, done: int, total: int) -> None:
+        self._show("Checking the labels", "labels", done, total)
+
     def caching(self, done: int, total: int) -> None:
         self._show("Reading the pictures", "pictures", done, total)
 

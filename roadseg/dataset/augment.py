@@ -171,18 +171,18 @@ def make_augmentation(strength: AugmentStrength, imgsz: int, crop: tuple[int, in
         )
     return v2.Compose(
         [
-            RandomView(crop, imgsz, (0.6, 1.7), (0.65, 1.5)),
+            RandomView(crop, imgsz, (0.8, 1.7), (0.75, 1.4)),
             v2.RandomHorizontalFlip(),
-            v2.RandomApply([v2.RandomAffine(degrees=6, shear=6, fill=FILL)], p=0.2),
-            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.5, 0.06)], p=0.6),
-            PictureTransform(white_balance_and_gamma, p=0.3),
-            v2.RandomGrayscale(p=0.05),
-            PictureTransform(shadows, p=0.15),
-            PictureTransform(veil, p=0.1),
-            PictureTransform(darkness, p=0.08),
-            v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 2.0))], p=0.12),
-            PictureTransform(low_resolution, p=0.12),
-            PictureTransform(noise, p=0.15),
-            PictureTransform(jpeg, p=0.15),
+            v2.RandomApply([v2.RandomAffine(degrees=6, shear=6, fill=FILL)], p=0.15),
+            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.5, 0.06)], p=0.5),
+            PictureTransform(white_balance_and_gamma, p=0.2),
+            v2.RandomGrayscale(p=0.03),
+            PictureTransform(shadows, p=0.1),
+            PictureTransform(veil, p=0.06),
+            PictureTransform(darkness, p=0.05),
+            v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 2.0))], p=0.08),
+            PictureTransform(low_resolution, p=0.08),
+            PictureTransform(noise, p=0.1),
+            PictureTransform(jpeg, p=0.1),
         ]
     )

@@ -170,12 +170,12 @@ def _no_data_set(root: Path, error: DatasetError) -> Problem:
 def _archive_problems(archives: Sequence[Archive], root: Path) -> Iterator[Problem]:
     packed = [archive for archive in archives if archive.state == "packed"]
     if packed:
-        message = f"{len(packed)} archives are not unpacked (they are never unpacked for you)"
+        message = f"archives that are not unpacked: {len(packed)}"
         files = [FileNote(archive.path, archive.unpack_command(root)) for archive in packed]
         yield Problem("packed-archive", "warning", message, "unpack them", files)
     broken = [archive for archive in archives if archive.state in ("damaged", "unfinished")]
     if broken:
-        message = f"{len(broken)} archives are damaged or were not downloaded to the end"
+        message = f"archives that are damaged, or not downloaded to the end: {len(broken)}"
         files = [FileNote(archive.path, archive.state) for archive in broken]
         yield Problem("broken-archive", "warning", message, "fetch them again", files)
 
@@ -242,7 +242,7 @@ def _pair_problems(root: Path, found: Scan) -> Iterator[Problem]:
     form = found.form
     bare = [FileNote(image.path) for image in found.unlabelled if image.split not in form.secret]
     if bare:
-        message = f"{len(bare)} images have no label"
+        message = f"images without a label: {len(bare)}"
         yield Problem("unlabelled", "error", message, "add the labels, or move the images away", bare)
     wanted = {(image.split, image.key) for image in found.unlabelled}
     lossy = [
@@ -253,22 +253,24 @@ def _pair_problems(root: Path, found: Scan) -> Iterator[Problem]:
         if (label.split, label.key) in wanted
     ]
     if lossy:
-        message = f"{len(lossy)} labels are JPEG or WebP, which blurs class numbers into others"
+        message = f"labels saved as JPEG or WebP, which blurs class numbers into others: {len(lossy)}"
         todo = "save them as PNG from their source; what is lost cannot be converted back"
         yield Problem("lossy-label", "error", message, todo, [FileNote(path) for path in sorted(lossy)])
     if found.orphans:
-        message = f"{len(found.orphans)} labels have no image"
+        message = f"labels without an image: {len(found.orphans)}"
         files = [FileNote(label.path) for label in found.orphans]
         yield Problem("no-image", "warning", message, "fetch the images, or leave it at that", files)
     if found.rivals:
-        message = f"{len(found.rivals)} names are taken twice"
+        message = f"names that are taken twice: {len(found.rivals)}"
         files = [FileNote(second.path, f"beside {first.path.name}") for first, second in found.rivals]
         yield Problem("rivals", "error", message, "keep one of each two", files)
     known = {sample.image for sample in found.samples} | {image.path for image in found.unlabelled}
     known |= {second.path for _, second in found.rivals}
     strays = sorted({match.path for match in find_files(root, form.any_image, form.splits)} - known)
     if strays:
-        message = f"{len(strays)} pictures among the images have no name of this layout, and are left out"
+        message = (
+            f"pictures among the images that have no name of this layout, and are left out: {len(strays)}"
+        )
         todo = f"name them as in {form.image}"
         yield Problem("stray", "warning", message, todo, [FileNote(path) for path in strays])
 
@@ -276,13 +278,16 @@ def _pair_problems(root: Path, found: Scan) -> Iterator[Problem]:
 # ---------------------------------------------------------------- files
 
 _FILE_PROBLEMS: Final[Mapping[Kind, tuple[str, str]]] = {
-    "undecodable-image": ("images cannot be read", "fetch or make them again"),
-    "undecodable-label": ("label files cannot be used", "fetch them again, and give those that hold classes"),
+    "undecodable-image": ("images that cannot be read", "fetch or make them again"),
+    "undecodable-label": (
+        "label files that cannot be used",
+        "fetch them again, and give those that hold classes",
+    ),
     "unknown-values": (
-        "label files hold values that their format does not know",
+        "label files with values that their format does not know",
         "check the format (a plain folder's is declared with --dataset folder:FORMAT) and the classes",
     ),
-    "size": ("labels are not of the size of their image", "make them again, at the size of the image"),
+    "size": ("labels that are not of the size of their image", "make them again, at the size of the image"),
 }
 
 
@@ -316,4 +321,4 @@ def _file_problems(
     for kind, files in findings.items():
         text, todo = _FILE_PROBLEMS[kind]
         if files:
-            yield Problem(kind, "error", f"{len(files)} {text}", todo, files)
+            yield Problem(kind, "error", f"{text}: {len(files)}", todo, files)

@@ -305,7 +305,6 @@ def _peek(folder: Path) -> tuple[Layout | None, bool]:
 
 def _mentions(form: Form, folder_name: str) -> bool:
     """Whether the form has such a folder at its top."""
-    tops = {template.partition("/")[0] for template in (form.image, *(label for label, _ in form.labels))}
-    return folder_name in tops or any(
-        top.replace("{split}", name) == folder_name for top in tops for name in form.splits
-    )
+    templates = (form.image, *(label for label, _ in form.labels))
+    tops = {template.partition("/")[0] for template in templates}
+    return folder_name in {top.replace("{split}", split) for top in tops for split in form.splits}

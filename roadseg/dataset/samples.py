@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from roadseg.dataset.layouts import Form, Layout, detect_layout, get_layout, require_folder
 from roadseg.dataset.templates import Match, find_files
@@ -122,8 +122,8 @@ def find_samples(
     missing = [image.path for image in found.unlabelled if image.split in sources]
     if missing:
         raise DatasetError(
-            f"{root}: {len(missing)} images of {split} have no label ({_name_some(missing)}); add the labels "
-            "or move the images away (`roadseg download-check` lists them all)"
+            f"{root}: images of {split} without a label: {len(missing)} ({_name_some(missing)}); add the "
+            "labels or move the images away (`roadseg download-check` lists them all)"
         )
     for first, second in found.rivals:
         if first.split in sources:
@@ -201,15 +201,18 @@ def read_raw_label(path: Path, values: Collection[RawValue]) -> UInt8Array:
 
 
 def _load(path: Path) -> Image.Image:
-    # Pillow's decoders raise about anything on damaged files: OSError, SyntaxError, struct.error, ...
     try:
         with Image.open(path) as picture:
             picture.verify()  # the checksums of a PNG, which loading it does not look at
         with Image.open(path) as picture:
             picture.load()
             return picture
+    except UnidentifiedImageError as error:
+        raise DatasetError(f"{path}: the label is no picture; fetch or make it again") from error
+    # Pillow's decoders raise about anything on damaged files: OSError, SyntaxError, struct.error, ...
     except Exception as error:
-        raise DatasetError(f"{path}: the label cannot be read ({error}); fetch or make it again") from error
+        why = getattr(error, "strerror", None) or error
+        raise DatasetError(f"{path}: the label cannot be read ({why}); fetch or make it again") from error
 
 
 def _read_colors(path: Path) -> UInt8Array:

@@ -17,6 +17,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from roadseg.config import Cache
+from roadseg.dataset.inspect import Finding, inspect_pair
 from roadseg.dataset.samples import Sample, read_label
 from roadseg.errors import DatasetError, OutputError
 from roadseg.labels import VOID, LabelScheme
@@ -71,6 +72,28 @@ def read_pair(sample: Sample, scheme: LabelScheme, side: int) -> Pair:
             np.uint8
         )
     return np.ascontiguousarray(rgb_HWC), label_HW
+
+
+def require_good_labels(samples: Sequence[Sample], scheme: LabelScheme, progress: Progress | None = None) -> None:
+    """Decode every label, so that a bad one is told of before hours of work, not after.
+
+    Raises DatasetError naming the first bad file, and how many there are.
+    """
+
+    def faults(sample: Sample) -> list[Finding]:
+        return list(inspect_pair(sample, scheme, deep=False, decode=True))
+
+    found: list[Finding] = []
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for i, findings in enumerate(pool.map(faults, samples)):
+            found += findings
+            if progress:
+                progress(i + 1, len(samples))
+    if found:
+        more = f" ({len(found) - 1} more files are bad, too)" if len(found) > 1 else ""
+        raise DatasetError(
+            f"{found[0].path}: {found[0].why}{more}; `roadseg download-check --deep` lists every problem"
+        )
 
 
 class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):

@@ -8,7 +8,7 @@ it has no folder; `{ext}` is a suffix of pictures, `{mask}` of lossless ones and
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -86,9 +86,9 @@ def list_files(folder: Path) -> Iterator[str]:
                 for entry in entries:
                     if entry.name.startswith("."):  # also the ._files that macOS leaves in archives
                         continue
-                    if entry.is_dir():
+                    if _answers(entry.is_dir):
                         pending.append((f"{prefix}{entry.name}/", above | {identity}))
-                    elif entry.is_file():
+                    elif _answers(entry.is_file):
                         yield prefix + entry.name
         except (FileNotFoundError, NotADirectoryError):
             continue
@@ -96,3 +96,10 @@ def list_files(folder: Path) -> Iterator[str]:
             raise DatasetError(
                 f"{folder / prefix}: this folder cannot be listed ({error.strerror}); check its rights"
             ) from error
+
+
+def _answers(question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    except OSError:  # a link to itself is neither folder nor file
+        return False

@@ -50,7 +50,7 @@ class TruthReader:
     """Finds the true label of a picture below `folder`, by the picture's relative path."""
 
     def __init__(self, folder: Path, label_format: str, scheme: LabelScheme) -> None:
-        """DatasetError when there is no such folder, or the scheme cannot be made from labels of that format."""
+        """DatasetError when there is no such folder, or the scheme cannot be made from such labels."""
         if not folder.is_dir():
             raise DatasetError(f"{folder}: no such folder of labels; check the path")
         self.folder, self.scheme = folder, scheme
@@ -58,7 +58,7 @@ class TruthReader:
         scheme.table(self.encoding)
 
     def read(self, job: ImageJob, size: tuple[int, int]) -> UInt8Array:
-        """The label as label_HW uint8, void = 255. DatasetError: missing, damaged, or not of `size` (H, W)."""
+        """The label as label_HW uint8, void = 255. DatasetError: missing, damaged, not of `size` (HW)."""
         path = self._find(job.relative)
         sample = Sample(job.path, path, self.encoding, split="", group="", key=job.relative.as_posix())
         truth_HW = read_label(sample, self.scheme)
@@ -89,12 +89,12 @@ class ResultWriter:
         names = [name.casefold() for name in scheme.classes]
         self.road = next((names.index(name) for name in ("road", "drivable") if name in names), None)
         self.palette: tuple[RGB, ...] | None = None
+        self.values = np.arange(256, dtype=np.uint8)  # class index -> what the file holds
         if ids == "labelIds":
-            self.values = label_ids(scheme)
+            self.values[: scheme.num_classes] = label_ids(scheme)
         elif scheme.num_classes == 2:
-            self.values = np.array([0, 255], np.uint8)
+            self.values[1] = 255
         else:
-            self.values = np.arange(scheme.num_classes, dtype=np.uint8)
             self.palette = scheme.colors
 
     def write(self, picture: Picture, mask_HW: UInt8Array, probabilities: Probabilities | None) -> Row:
@@ -108,8 +108,8 @@ class ResultWriter:
             write_rgb(paths["overlay"], draw(picture.rgb_HWC, mask_HW, self.scheme, self.opacity))
         if probabilities is not None:
             shown_HW = probabilities if probabilities.ndim == 2 else probabilities.max(axis=0)
-            write_mask(paths["probs"], cv2.convertScaleAbs(shown_HW, alpha=255).astype(np.uint8, copy=False))
-        write_mask(paths["mask"], self.values[mask_HW], self.palette)
+            write_mask(paths["probs"], _uint8(cv2.convertScaleAbs(shown_HW, alpha=255)))
+        write_mask(paths["mask"], _uint8(cv2.LUT(mask_HW, self.values)), self.palette)
         height, width = mask_HW.shape
         return Row(
             input=picture.name,
@@ -131,6 +131,10 @@ class ResultWriter:
         result = scores(matrix, self.scheme.classes)
         iou = result.iou[1] if self.scheme.num_classes == 2 else result.mean_iou
         return {"iou": none_for_nan(iou), "counts": matrix.to_list()}
+
+
+def _uint8(pixels: cv2.typing.MatLike) -> UInt8Array:
+    return pixels.astype(np.uint8, copy=False)  # for the type checker: they are
 
 
 def score_run(report: RunReport) -> dict[str, Any] | None:

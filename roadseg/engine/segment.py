@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
@@ -39,14 +39,14 @@ class SegmentConfig:
     opacity: float = DEFAULT_OPACITY
     """Of the overlay's colours, 0..1."""
     save_probs: bool = False
-    """Write probs/NAME.png, 8-bit grey, 255 = certain: of class 1 (road) for two classes; for more classes, of
-    the class that the mask shows. 16 bits would be four times as large, for digits that no model means."""
+    """Write probs/NAME.png, 8-bit grey, 255 = certain: of class 1 (road) for two classes; for more, of the
+    class that the mask shows. 16 bits would be four times as large, for digits that no model means."""
     ids: Ids = "classes"
-    """What a mask's pixels hold. classes: 0 and 255 for two classes (255 = class 1, road); class indices, with a
-    palette, for more. labelIds: the official Cityscapes ids."""
+    """What a mask's pixels hold. classes: 0 and 255 for two classes (255 = class 1, road), and for more class
+    indices with a palette. labelIds: the official Cityscapes ids."""
     existing: Existing = "refuse"
-    """Where outputs are there already: stop before anything is done, replace them, or skip the inputs that have
-    all of theirs. Skipped inputs keep what the earlier report says of them."""
+    """Where outputs are there already: stop before anything is done, replace them, or skip the inputs that
+    have all of theirs. Skipped inputs keep what the earlier report says of them."""
     labels: str | None = None
     """Folder of true labels, laid out like the inputs; a picture without a label of its size fails."""
     label_format: str = "road-mask"
@@ -103,8 +103,8 @@ def segment(
     """Predict every job, write its outputs and add its row to `report`, which is itself written at the end.
 
     A picture that cannot be read or scored becomes a failed row, and the others go on. What ends the run at
-    once, after the writes in flight and with a report of what is done, is raised as it is: an output that cannot
-    be written (the next one could not either), Ctrl-C, a bug, and with `fail_fast` the first failure.
+    once, after the writes in flight and with a report of what is done, is raised as it is: an output that
+    cannot be written (the next one could not either), Ctrl-C, a bug, and with `fail_fast` the first failure.
 
     Raises, before anything is done: OutputError (outputs exist, or would land among the inputs), DatasetError
     (labels that the model's classes cannot be made from), ConfigError (no official ids for its classes).
@@ -154,7 +154,8 @@ def _plan(config: SegmentConfig, jobs: Sequence[ImageJob]) -> list[_Task]:
     wanted = {"mask": True, "overlay": config.overlay, "probs": config.save_probs}
     kinds = {kind: place for kind, place in OUTPUTS.items() if wanted[kind]}
     index, count = config.shard
-    found = [out / f"{config.report_name}.json"]
+    report = out / f"{config.report_name}.json"
+    found: list[Path] = []
     tasks = []
     # names come from all jobs, so that shards agree on them
     for job, stem in list(zip(jobs, output_stems(jobs), strict=True))[index - 1 :: count]:
@@ -162,12 +163,12 @@ def _plan(config: SegmentConfig, jobs: Sequence[ImageJob]) -> list[_Task]:
         there = [out / path for path in outputs.values() if (out / path).exists()]
         found += there
         tasks.append(_Task(job, outputs, config.existing == "skip" and len(there) == len(outputs)))
-    if config.existing == "refuse":
-        for path in reversed(found):  # the report last: a picture says more
-            if path.exists():
-                raise OutputError(
-                    f"{path}: is there already; give --overwrite, --skip-existing or another output folder"
-                )
+    if report.exists():
+        found.append(report)
+    if found and config.existing == "refuse":
+        raise OutputError(
+            f"{found[0]}: is there already; give --overwrite, --skip-existing or another output folder"
+        )
     return tasks
 
 
@@ -242,15 +243,15 @@ def _run(
     with ThreadPoolExecutor(config.workers) as pool:
         try:
             with contextlib.closing(_read_ahead(pool, read, tasks, ahead)) as reads:
-                while batch := _next_batch(reads, config.batch_size):
+                while batch := list(islice(reads, config.batch_size)):
                     pictures = [result for _, result in batch if isinstance(result, Picture)]
-                    predictions = iter(_predict(predictor, pictures, config.save_probs))
+                    predicted = iter(_predict(predictor, pictures, config.save_probs))
                     for task, result in batch:
-                        outcome: _Outcome
-                        if isinstance(result, Picture):
-                            outcome = pool.submit(writer.write, result, *next(predictions))
-                        else:
-                            outcome = result
+                        outcome: _Outcome = (
+                            pool.submit(writer.write, *next(predicted))
+                            if isinstance(result, Picture)
+                            else result
+                        )
                         pending.append((task, outcome))
                     settle(ahead)
             settle(0)
@@ -279,27 +280,24 @@ def _read_ahead(
             future.cancel()
 
 
-def _next_batch(reads: Generator[_Read, None, None], size: int) -> list[_Read]:
-    """The next tasks with `size` pictures among them; while there is no picture yet, one task at a time."""
-    batch: list[_Read] = []
-    pictures = 0
-    for task, result in reads:
-        batch.append((task, result))
-        pictures += isinstance(result, Picture)
-        if pictures in (0, size):
-            break
-    return batch
-
-
 def _predict(
-    predictor: Predictor, pictures: Sequence[Picture], probabilities: bool
-) -> list[tuple[UInt8Array, Probabilities | None]]:
+    predictor: Predictor, pictures: Sequence[Picture], with_probabilities: bool
+) -> list[tuple[Picture, UInt8Array, Probabilities | None]]:
+    """Each picture, with its share of the time, and what the network says of it."""
     if not pictures:
         return []
+    start = time.perf_counter()
     images = [picture.rgb_HWC for picture in pictures]
-    if probabilities:
-        return [*predictor.predict_with_probabilities(images)]
-    return [(mask_HW, None) for mask_HW in predictor.predict(images)]
+    masks: Sequence[tuple[UInt8Array, Probabilities | None]]
+    if with_probabilities:
+        masks = predictor.predict_with_probabilities(images)
+    else:
+        masks = [(mask_HW, None) for mask_HW in predictor.predict(images)]
+    share = (time.perf_counter() - start) / len(pictures)
+    return [
+        (replace(picture, seconds=picture.seconds + share), *mask)
+        for picture, mask in zip(pictures, masks, strict=True)
+    ]
 
 
 def _is_settled(outcome: _Outcome) -> bool:

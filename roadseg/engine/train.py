@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from roadseg.config import InferConfig, TrainConfig, get_model_config
 from roadseg.dataset.augment import make_augmentation
 from roadseg.dataset.samples import Sample
-from roadseg.dataset.segmentation import EpochSampler, SegmentationDataset
+from roadseg.dataset.segmentation import EpochSampler, SegmentationDataset, require_good_labels
 from roadseg.engine.device import autocast, half_precision, resolve_device
 from roadseg.engine.evaluate import evaluate
 from roadseg.engine.losses import SegmentationLoss
@@ -38,6 +38,9 @@ class TrainListener:
 
     def message(self, text: str) -> None:
         """Something worth a line."""
+
+    def checking(self, done: int, total: int) -> None:
+        """Labels looked at before the start."""
 
     def caching(self, done: int, total: int) -> None:
         """Pictures decoded into the cache."""
@@ -106,6 +109,9 @@ class Trainer:
 
     def run(self) -> TrainResult:
         """Train until the epochs are done or the score stops growing. Call `restore` before, to go on."""
+        unread = [] if self.config.cache != "none" else self.dataset.samples  # a cache reads them anyway
+        unread = unread + [sample for source in self.sources for sample in source.val]
+        require_good_labels(unread, self.scheme, self.listener.checking)
         self.dataset.fill_cache(self.config.cache, self.folder.parent / "cache", self.listener.caching)
         started, pictures = time.perf_counter(), 0
         while len(self.history) < self.config.epochs and not self._stalled():

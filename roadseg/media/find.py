@@ -152,7 +152,7 @@ def _walk(top: Path, exclude: Path | None) -> Iterator[tuple[Path, list[str]]]:
     def complain(error: OSError) -> None:
         raise error
 
-    seen = {_identity(exclude)} if exclude and exclude.exists() else set()
+    seen = {_identity(exclude)} - {_identity(top)} if exclude and exclude.exists() else set()
     for where, folders, names in os.walk(top, followlinks=True, onerror=complain):
         identity = _identity(Path(where))
         if identity in seen:  # a link that leads back up, or to what was seen elsewhere

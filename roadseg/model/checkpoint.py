@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pickle
+import zipfile
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -153,6 +154,11 @@ def _build(content: dict[str, Any], source: str) -> Checkpoint:
 
 
 def _read_torch(path: Path) -> Any:
+    if not zipfile.is_zipfile(path):  # what torch.save has written since 1.6; never unpickle anything else
+        raise CheckpointError(
+            f"{path}: refused: it is damaged, cut short, or no checkpoint at all. Copy it again, or use "
+            f"{previous_of(path).name} beside it if there is one."
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -162,8 +168,8 @@ def _read_torch(path: Path) -> Any:
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{path}: not a readable checkpoint; it is damaged or cut short. Copy it again, or use "
-            f"{previous_of(path).name} beside it if there is one."
+            f"{path}: not a readable checkpoint; it is damaged. Copy it again, or use {previous_of(path).name} "
+            "beside it if there is one."
         ) from error
 
 

@@ -137,7 +137,7 @@ class RunReport:
     # ------------------------------------------------------------ on disk
 
     def write(self, folder: Path, name: str = "report") -> tuple[Path, Path]:
-        """Write `name`.json and `name`.csv into `folder`, over those of before; return their paths. OutputError."""
+        """Write `name`.json and `name`.csv into `folder`, over older ones. Returns the paths. OutputError."""
         self.finished = self.finished or datetime.now(UTC)
         json_path, csv_path = folder / f"{name}.json", folder / f"{name}.csv"
         write_text(csv_path, "\ufeff" + self._table())  # the mark makes spreadsheets read UTF-8
@@ -177,7 +177,7 @@ class RunReport:
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OutputError(
-                f"{path}: is no report that can be read ({error}); move it away, or replace it with --overwrite"
+                f"{path}: is no report that can be read ({error}); move it away, or give --overwrite"
             ) from error
 
     def _about(self) -> dict[str, Any]:

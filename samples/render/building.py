@@ -25,7 +25,7 @@ BRICKS = ((0.20, 0.09, 0.06), (0.24, 0.12, 0.08), (0.17, 0.10, 0.075))
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """A box that stands on `foot`: four corners (4, 2), seen from above, the street's side from first to second."""
+    """A box on `foot`: its four corners (4, 2) seen from above, the street's side from first to second."""
 
     foot: Array
     base: float  # height of the ground
@@ -70,7 +70,7 @@ class House:
             (eaves[0] + eaves[3]) / 2 + UPRIGHT * self.roof,
             (eaves[1] + eaves[2]) / 2 + UPRIGHT * self.roof,
         ]
-        dark = scatter(np.float32(self.seed), np.float32(5)) > 0.55
+        dark = self.seed % 2 == 0
         tile = rgb(0.085, 0.085, 0.09) if dark else rgb(0.20, 0.085, 0.055)
 
         def slope(normal: Array) -> FaceShader:
@@ -91,7 +91,7 @@ class House:
             normal = unit(np.cross(across, UPRIGHT))
 
             def gable(u: Array, v: Array, grain: Array, length: float = length) -> np.ndarray:
-                return v < self.roof * (1 - np.abs(2 * u / length - 1))
+                return np.asarray(v < self.roof * (1 - np.abs(2 * u / length - 1)))
 
             def plain(hit: Hit, normal: Array = normal) -> Array:
                 return np.asarray(rgb(*self.colour) * 0.92 * light.on(normal, hit.point), np.float32)
@@ -114,7 +114,7 @@ class House:
             luck = scatter(number + 31 * front, np.asarray(key, np.float32))
             colour = self._masonry(u, v, grain, noise)
 
-            half, sill, top = self._window(bay)
+            half, sill, top = (np.full(u.shape, measure) for measure in self._window(bay))
             if self.shop and front:
                 half = np.where(low, bay / 2 - 0.22, half)
                 sill, top = np.where(low, 0.45, sill), np.where(low, 2.9, top)
@@ -149,11 +149,11 @@ class House:
 
         return shade
 
-    def _window(self, bay: float) -> tuple[Array, Array, Array]:
+    def _window(self, bay: float) -> tuple[float, float, float]:
         """Half width, sill and top of an ordinary window, metres above its floor."""
         if self.style == "office":
-            return np.float32(bay / 2 - 0.06), np.float32(0.9), np.float32(2.6)
-        return np.float32(min(bay * 0.24, 0.62)), np.float32(0.85), np.float32(2.45)
+            return bay / 2 - 0.06, 0.9, 2.6
+        return min(bay * 0.24, 0.62), 0.85, 2.45
 
     def _masonry(self, u: Array, v: Array, grain: Array, noise: Noise) -> Array:
         stain = [(0.25, 0.04), (1.2, 0.04), (5.0, 0.06)]

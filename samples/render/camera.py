@@ -1,11 +1,12 @@
 """The pinhole camera: from samples of the picture to rays, and from points of the world to samples."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 OVERSAMPLE = 2  # samples per pixel along each axis; sample (2r, 2c) is the centre of pixel (r, c)
 
@@ -37,7 +38,7 @@ class Camera:
         level = np.array([cos_yaw, -sin_yaw, 0.0])
         down = np.cross(forward, level)
         right = np.cos(self.roll) * level + np.sin(self.roll) * down
-        return np.stack([right, np.cross(forward, right), forward]).astype(np.float32)
+        return np.array([right, np.cross(forward, right), forward], np.float32)
 
     def rays(self) -> Array:
         """(2H, 2W, 3): the direction through every sample, scaled so that its forward part is 1."""
@@ -46,7 +47,7 @@ class Camera:
         right, down, forward = self.axes
         across = (columns - (self.width - 1) / 2) / self.focal
         below = (rows - (self.height - 1) / 2) / self.focal
-        return (forward + across[None, :, None] * right + below[:, None, None] * down).astype(np.float32)
+        return np.asarray(forward + across[None, :, None] * right + below[:, None, None] * down, np.float32)
 
     def project(self, points: Array) -> Array:
         """(N, 3) points -> (N, 3): sample column, sample row, depth. Only depths > 0 are in front."""

@@ -29,14 +29,15 @@ MeshShader = Callable[[Array, Array], Array]
 
 def unit(vectors: Array) -> Array:
     """The vectors along the last axis at length 1."""
-    return (vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)).astype(np.float32)
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(length, 1e-9), np.float32)
 
 
 class Canvas:
     """Colour (linear RGB), depth (metres forward) and label (Cityscapes id) of the 2H x 2W samples.
 
-    A mirrored canvas sees the world as a puddle at z = 0 does: from below, upside down, sample for sample where the
-    ground of the plain canvas shows it.
+    A mirrored canvas sees the world as a puddle at z = 0 does: upside down, sample for sample where the plain
+    canvas sees the puddle.
     """
 
     def __init__(self, camera: Camera, mirrored: bool = False) -> None:
@@ -94,7 +95,7 @@ class Canvas:
     def mesh(
         self, corners: Array, traits: Array, triangles: NDArray[np.int64], label: int, shade: MeshShader
     ) -> None:
-        """Draw triangles over corners (V, 3); `shade(traits, view)` gets the traits (V, A) of each visible sample."""
+        """Draw triangles over corners (V, 3); `shade(traits, view)` gets the traits of what is seen."""
         spots = self.camera.project((corners * self.flip).astype(np.float32))
         ahead = spots[spots[:, 2] > NEAR, :2]
         if (ahead > self.depth.shape[::-1]).all(0).any() or (ahead < 0).all(0).any():
@@ -102,7 +103,7 @@ class Canvas:
         spots = spots[triangles]
         x, y, depth = spots[..., 0], spots[..., 1], spots[..., 2]
         area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
-        rows, columns = self.depth.shape
+        rows, columns = self.ray.shape[:2]
         left, right = np.maximum(np.ceil(x.min(1)), 0), np.minimum(np.floor(x.max(1)), columns - 1)
         top, bottom = np.maximum(np.ceil(y.min(1)), 0), np.minimum(np.floor(y.max(1)), rows - 1)
         drawn = (depth.min(1) > NEAR) & (np.abs(area) > 1e-6) & (right >= left) & (bottom >= top)
@@ -140,7 +141,9 @@ class Canvas:
     def resolve(self) -> tuple[Array, NDArray[np.uint8]]:
         """The picture, (H, W, 3) linear light, and its label, (H, W)."""
         tent = np.array([0.25, 0.5, 0.25], np.float32)  # centred on the even samples
-        soft = cv2.sepFilter2D(self.rgb, -1, tent, tent, borderType=cv2.BORDER_REPLICATE)
+        soft = np.asarray(
+            cv2.sepFilter2D(self.rgb, -1, tent, tent, borderType=cv2.BORDER_REPLICATE), np.float32
+        )
         return soft[::OVERSAMPLE, ::OVERSAMPLE], self.label[::OVERSAMPLE, ::OVERSAMPLE].copy()
 
     def _box(self, polygon: Array) -> tuple[slice, slice] | None:
@@ -158,7 +161,7 @@ class Canvas:
         if not corners:
             return None
         spots = self.camera.project(np.stack(corners))[:, :2]
-        rows, columns = self.depth.shape
+        rows, columns = self.ray.shape[:2]
         left, top = np.maximum(np.floor(spots.min(0)), 0).astype(int)
         right, bottom = np.minimum(np.ceil(spots.max(0)) + 1, (columns, rows)).astype(int)
         return (slice(top, bottom), slice(left, right)) if left < right and top < bottom else None

@@ -1,4 +1,4 @@
-"""What stands at the roadside: posts, lamps, traffic lights, signs, fences, walls, rails and parked bicycles."""
+"""What stands at the roadside: posts, lamps, traffic lights, signs, fences, walls, rails, parked bicycles."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class Post:
     radius: float
     colour: tuple[float, float, float] = STEEL
     label: int = POLE
-    bands: float = 0.0  # metres between dark bands, as on a delineator
+    banded: bool = False  # with a dark band, as on a delineator
 
     def cast(self, shadows: Shadows) -> None:
         r = self.radius
@@ -46,7 +46,7 @@ class Post:
             colour = (
                 rgb(*self.colour) * (1 + 0.1 * noise.layers(hit.u, hit.v, hit.grain, [(0.3, 1.0)]))[:, None]
             )
-            if self.bands:
+            if self.banded:
                 colour = np.where(((hit.v > 0.62) & (hit.v < 0.84))[:, None], rgb(0.02, 0.02, 0.02), colour)
             return np.asarray(colour * light.on(normal, hit.point, sunlit), np.float32)
 
@@ -97,7 +97,7 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """Something long and low: 'wall', 'bars', 'mesh', 'rail' or 'concrete', from start to end on the ground."""
+    """Something long and low, from start to end: 'wall', 'concrete', 'rail', 'bars' or 'mesh'."""
 
     start: Array
     end: Array
@@ -173,7 +173,7 @@ def _write(
 
 
 def sign_picture(kind: str) -> Cutout:
-    """The face of a sign: '30', '50', 'no entry', 'priority', 'yield', 'crossing', 'parking' or 'direction'."""
+    """A sign: '30', '50', 'no entry', 'priority', 'yield', 'crossing', 'parking' or 'direction'."""
     face, cover = _picture()
     red, white, blue, yellow = (0.42, 0.016, 0.02), (0.62, 0.62, 0.60), (0.012, 0.06, 0.28), (0.6, 0.38, 0.02)
     middle = (48, 48)
@@ -281,6 +281,14 @@ def sign_post(place: Array, heading: float, kind: str) -> list[Post | Board]:
         Post(place, 2.75, 0.032),
         Board(place + UP * 2.1 + toward * 0.06, heading, size, size, sign_picture(kind)),
     ]
+
+
+def sign_board(place: Array, heading: float) -> list[Post | Board]:
+    """A motorway's board on two posts."""
+    aside = rgb(np.cos(heading), -np.sin(heading), 0) * 1.6
+    toward = rgb(np.sin(heading), np.cos(heading), 0) * 0.12
+    board = Board(place + UP * 2.6 + toward, heading, 4.6, 3.2, sign_picture("direction"))
+    return [Post(place - aside, 5.8, 0.1), Post(place + aside, 5.8, 0.1), board]
 
 
 def bicycle(place: Array, heading: float, colour: tuple[float, float, float]) -> Board:

@@ -1,6 +1,7 @@
 """The ground: asphalt, paving, grass and paint, as colours of points given in metres."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,16 @@ class Wear:
     leaves: float = 0.0
 
 
+class Patch(NamedTuple):
+    """A mended place in the asphalt."""
+
+    s: float
+    d: float
+    length: float
+    width: float
+    tone: float  # brightness against the rest
+
+
 class Ground:
     """Draws a road and what lies beside it."""
 
@@ -38,10 +49,15 @@ class Ground:
         width = road.right - road.left
         side = rng.uniform(road.left + 0.8, road.right - 0.8, wear.patches)
         self._patches = [
-            (float(rng.uniform(0, 70)), float(d), float(rng.uniform(1.5, 9)), float(rng.uniform(0.7, width / 3)),
-             float(rng.choice([0.72, 0.82, 1.15, 1.25])))
+            Patch(
+                s=float(rng.uniform(0, 70)),
+                d=float(d),
+                length=float(rng.uniform(1.5, 9)),
+                width=float(rng.uniform(0.7, width / 3)),
+                tone=float(rng.choice([0.72, 0.82, 1.15, 1.25])),
+            )
             for d in side
-        ]  # fmt: skip
+        ]
         self._seams = [float(d) for d in rng.uniform(road.left + 0.5, road.right - 0.5, wear.seams)]
         self._joints = [float(s) for s in rng.uniform(5, 90, wear.seams + 1)]
         self._covers = [
@@ -51,13 +67,13 @@ class Ground:
         self._surfaces = {
             "asphalt": self._asphalt, "setts": self._setts, "slabs": self._slabs, "bricks": self._bricks,
             "kerb": self._kerb, "grass": self._grass, "dry grass": self._dry_grass, "gravel": self._gravel,
-            "gutter": self._gutter, "red bike path": self._bike_path, "field": self._field,
+            "red bike path": self._bike_path, "field": self._field,
         }  # fmt: skip
 
     def draw(self, canvas: Canvas, light: Light, shadows: Shadows, mirrored: Array | None) -> None:
-        """Draw the ground wherever nothing nearer is drawn yet; `mirrored` (rows, columns, 3) is what puddles show."""
+        """Draw the ground where nothing is nearer; `mirrored`, (2H, 2W, 3), is what puddles show."""
         ray, (x, y, z) = canvas.ray, canvas.camera.position
-        # A hill is a function of y alone, so a ray's slope says where it first meets the ground: one table for all.
+        # Height depends on y alone, so a ray's slope says where it first meets the ground: one table for all.
         ahead = np.geomspace(0.3, FAR, 6000)
         slope = np.maximum.accumulate((self.road.height(ahead + y) - z) / ahead)
         slope += np.arange(slope.size) * 1e-12
@@ -102,7 +118,7 @@ class Ground:
             if zone_label == ROAD:
                 colour = self._painted(colour, part)
                 gloss[index] = 1.0
-            elif surface in ("slabs", "bricks", "kerb", "gutter", "setts"):
+            elif surface in ("slabs", "bricks", "kerb", "setts"):
                 gloss[index] = 0.6
             albedo[index], label[index] = colour, zone_label
         return albedo, gloss, label
@@ -127,10 +143,11 @@ class Ground:
             for tyre in (-0.78, 0.78):
                 tone -= 0.075 * np.exp(-(((p.d - lane - tyre) / 0.26) ** 2)) * (1 + 5 * streak)
             tone -= 0.045 * np.exp(-(((p.d - lane) / 0.22) ** 2))  # oil
-        for s, d, length, width, change in self._patches:
+        for patch in self._patches:
             wobble = 0.03 * noise.at(p.x, p.y, 0.6)
-            edge = np.maximum(np.abs(p.s - s) - length / 2, np.abs(p.d - d) - width / 2) + wobble
-            tone *= np.where(edge < 0, change, 1.0)
+            along, aside = np.abs(p.s - patch.s) - patch.length / 2, np.abs(p.d - patch.d) - patch.width / 2
+            edge = np.maximum(along, aside) + wobble
+            tone *= np.where(edge < 0, patch.tone, 1.0)
             tone *= 1 - 0.4 * stroke(edge, 0.05, p.grain)
         for d in self._seams:
             wander = d + 0.05 * noise.at(p.s, np.zeros_like(p.s), 9.0)
@@ -149,6 +166,9 @@ class Ground:
             iron = np.where(np.sin(p.s * 70) * np.sin(p.d * 70) > 0, 0.07, 0.11)[:, None] * rgb(1, 0.97, 0.93)
             colour = np.where((radius < 0.32)[:, None], iron, colour)
             colour *= (1 - 0.5 * stroke(radius - 0.36, 0.07, p.grain))[:, None]
+        if self.road.gutter:
+            rim = np.clip((p.out + self.road.gutter) / p.grain + 0.5, 0, 1) * (p.out < 0)
+            colour += rim[:, None] * (1.25 * self._setts(p) - colour)
         if wear.leaves:
             fallen = (
                 noise.at(p.x, p.y, 0.11) + 0.8 * noise.at(p.x, p.y, 2.2) + 1.1 * np.exp(-np.abs(p.out) / 0.9)
@@ -200,10 +220,10 @@ class Ground:
         return np.asarray(tone[:, None] * rgb(1.02, 1.0, 0.97), np.float32)
 
     def _slabs(self, p: Spots) -> Array:
-        return self._tiles(p, 0.5, 0.5, rgb(0.215, 0.205, 0.19), 0.16)
+        return self._tiles(p, 0.5, 0.5, rgb(0.285, 0.265, 0.235), 0.22)
 
     def _bricks(self, p: Spots) -> Array:
-        return self._tiles(p, 0.2, 0.1, rgb(0.20, 0.155, 0.135), 0.35)
+        return self._tiles(p, 0.2, 0.1, rgb(0.235, 0.16, 0.13), 0.4)
 
     def _bike_path(self, p: Spots) -> Array:
         return self._tiles(p, 0.2, 0.2, rgb(0.22, 0.10, 0.075), 0.2)
@@ -213,10 +233,10 @@ class Ground:
         along = p.s / length + 0.5 * np.mod(row, 2)
         tint = (scatter(row, np.floor(along)) - 0.5) * variety / (1 + (p.grain / width) ** 2)
         joint = np.maximum(
-            stroke((np.mod(along, 1) - 0.5) * length, 0.012, p.grain),
-            stroke((np.mod(p.d / width, 1) - 0.5) * width, 0.012, p.grain),
+            stroke((np.mod(along, 1) - 0.5) * length, 0.018, p.grain),
+            stroke((np.mod(p.d / width, 1) - 0.5) * width, 0.018, p.grain),
         )
-        tone = (1 + tint + self._rough(p)) * (1 - 0.4 * joint)
+        tone = (1 + tint + self._rough(p)) * (1 - 0.5 * joint)
         return np.asarray(tone[:, None] * colour, np.float32)
 
     def _rough(self, p: Spots) -> Array:
@@ -225,11 +245,8 @@ class Ground:
     def _kerb(self, p: Spots) -> Array:
         wall = np.clip((0.09 - p.out) / p.grain + 0.5, 0, 1)  # the kerb's upright face is darker than its top
         joint = stroke(np.mod(p.s + p.d * 0, 1.0) - 0.5, 0.015, p.grain)
-        tone = (0.27 - 0.13 * wall) * (1 + self._rough(p)) * (1 - 0.4 * joint)
+        tone = (0.36 - 0.23 * wall) * (1 + self._rough(p)) * (1 - 0.4 * joint)
         return np.asarray(tone[:, None] * rgb(1, 0.98, 0.94), np.float32)
-
-    def _gutter(self, p: Spots) -> Array:
-        return np.asarray(self._setts(p) * 0.9, np.float32)
 
     def _grass(self, p: Spots) -> Array:
         return self._lawn(p, rgb(0.075, 0.105, 0.03), rgb(0.13, 0.13, 0.045))
@@ -248,11 +265,11 @@ class Ground:
 
     def _gravel(self, p: Spots) -> Array:
         stones = self.noise.layers(p.x, p.y, p.grain, [(0.02, 0.3), (0.06, 0.2), (0.8, 0.1), (4.0, 0.15)])
-        return np.asarray((1 + stones)[:, None] * rgb(0.23, 0.19, 0.145), np.float32)
+        return np.asarray((1 + stones)[:, None] * rgb(0.24, 0.185, 0.115), np.float32)
 
 
 def stroke(across: Array, width: float, grain: Array) -> Array:
-    """How much of a sample of size `grain`, `across` metres from its middle, a stroke of that width covers."""
+    """How much of a sample of size `grain` a stroke of that width covers, `across` metres from its middle."""
     soft = np.maximum(grain, 1e-4)
     inside = np.clip((width / 2 - np.abs(across)) / soft + 0.5, 0, 1)
     return np.asarray(inside * np.minimum(1, width / soft), np.float32)

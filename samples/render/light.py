@@ -70,7 +70,7 @@ class Light:
         return np.asarray(colour + glow * self.sun_rgb * (1.1 - self.clouds), np.float32)
 
     def mirrored(self, ray: Array) -> Array:
-        """(N, 3) what a glossy surface shows along reflected unit rays: sky, a dark street's edge, the ground."""
+        """(N, 3) what a glossy surface shows along reflected unit rays: sky, dark houses, the ground."""
         up = ray[:, 2:]
         sky = self.horizon + (self.zenith - self.horizon) * np.clip(up * 1.4, 0, 1)
         sky = sky * (1 - 0.5 * self.clouds) + 0.5 * self.clouds * self.sky_rgb
@@ -107,8 +107,8 @@ _SUNNY = Light(
     0.35,
 )
 _NIGHT = Light(
-    towards(0, -5), rgb(0, 0, 0), rgb(0.035, 0.04, 0.055), rgb(0.012, 0.016, 0.030), rgb(0.06, 0.055, 0.055), 0.4,
-    night=True, exposure=1.9,
+    towards(0, -5), rgb(0, 0, 0), rgb(0.035, 0.04, 0.055), rgb(0.012, 0.016, 0.030), rgb(0.06, 0.055, 0.055),
+    clouds=0.4, night=True, exposure=1.9,
 )  # fmt: skip
 WEATHERS = {
     "overcast": _OVERCAST,
@@ -124,8 +124,9 @@ WEATHERS = {
         zenith=rgb(0.78, 0.80, 0.82), clouds=0.0,
     ),
     "rain": replace(
-        _OVERCAST, sun_rgb=rgb(0.02, 0.02, 0.02), sky_rgb=rgb(0.62, 0.65, 0.70), horizon=rgb(0.74, 0.77, 0.80),
-        zenith=rgb(0.52, 0.56, 0.62), clouds=0.75, haze=0.0035, wet=0.85, exposure=1.15,
+        _OVERCAST, sun_rgb=rgb(0.02, 0.02, 0.02), sky_rgb=rgb(0.62, 0.65, 0.70),
+        horizon=rgb(0.74, 0.77, 0.80), zenith=rgb(0.52, 0.56, 0.62), clouds=0.75, haze=0.0035, wet=0.85,
+        exposure=1.15,
     ),
     "dusk": replace(
         _NIGHT, sky_rgb=rgb(0.16, 0.18, 0.24), zenith=rgb(0.10, 0.15, 0.28), horizon=rgb(0.50, 0.36, 0.28),

@@ -19,6 +19,9 @@ CLOTHES = (
 _SKIN = ((0.42, 0.27, 0.19), (0.30, 0.18, 0.12), (0.12, 0.065, 0.04))
 _RINGS, _ROUND = 9, 12
 
+Spot = tuple[float, float, float]
+RGB = tuple[float, float, float]
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -42,7 +45,7 @@ class Person:
         hair = (0.025, 0.018, 0.012) if rng.uniform() < 0.7 else (0.2, 0.14, 0.07)
         swing = 0.42 * np.sin(self.step)
         hip, shoulder = 0.50, 0.81  # of the height
-        limbs = [
+        limbs: list[tuple[Spot, Spot, float, float, RGB]] = [
             ((0, 0, hip - 0.03), (0, 0.01, shoulder), 0.095, 0.115, top),
             ((0, 0.01, shoulder), (0, 0.015, 0.87), 0.045, 0.035, skin),
             ((0, 0.015, 0.90), (0, 0.015, 0.945), 0.056, 0.058, skin),
@@ -73,10 +76,7 @@ class Person:
         canvas.mesh(world.astype(np.float32), traits, triangles, PERSON, shade)
 
 
-def _limb(
-    start: tuple[float, float, float], end: tuple[float, float, float], thick: float, thin: float,
-    colour: tuple[float, float, float],
-) -> tuple[Array, Array, Array]:  # fmt: skip
+def _limb(start: Spot, end: Spot, thick: float, thin: float, colour: RGB) -> tuple[Array, Array, Array]:
     """Corners, normals and colours of a rounded stick from start (radius thick) to end (radius thin)."""
     a, b = np.array(start), np.array(end)
     axis = unit(b - a)

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from render.builder import Thing
 from render.camera import Array, Camera
 from render.canvas import Canvas, unit
 from render.light import Light, rgb
@@ -11,7 +12,7 @@ from render.noise import Noise
 from render.plan import View
 from render.road import EGO, SKY, VEGETATION
 from render.shadow import Shadows
-from render.street import Street, Thing
+from render.street import Street
 
 _SKYLINE = 720  # steps around the horizon
 
@@ -19,7 +20,7 @@ _SKYLINE = 720  # steps around the horizon
 def photograph(
     street: Street, width: int, height: int, view: View, time: float = 0.0
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The street at `time` seconds: the picture, (H, W, 3) uint8 RGB, and its Cityscapes label ids, (H, W) uint8."""
+    """The street at `time` seconds: (H, W, 3) uint8 RGB, and its Cityscapes label ids, (H, W) uint8."""
     camera = street.camera(width, height, view)
     light = street.light_at(camera)
     things = sorted(
@@ -60,18 +61,18 @@ def _shadows(things: list[Thing], light: Light, camera: Camera) -> tuple[Shadows
 def _mirrored(
     camera: Camera, things: list[Thing], sunlit: list[float], light: Light, noise: Noise
 ) -> Array | None:
-    """What a wet road shows at each sample: the street upside down, drawn out lengthwise by the rough surface."""
+    """What a wet road shows at each sample: the street upside down, drawn out by the rough surface."""
     if not light.wet:
         return None
     canvas = Canvas(camera, mirrored=True)
     for thing, share in zip(things, sunlit, strict=True):
         thing.draw(canvas, light, noise, share)
     _sky(canvas, light, noise)
-    return cv2.GaussianBlur(canvas.rgb, (0, 0), sigmaX=1.6, sigmaY=camera.height / 22)
+    return np.asarray(cv2.GaussianBlur(canvas.rgb, (0, 0), sigmaX=1.6, sigmaY=camera.height / 22), np.float32)
 
 
 def _sky(canvas: Canvas, light: Light, noise: Noise) -> None:
-    """Fill what is still empty with the sky and the skyline's trees and hills, then hang haze before everything."""
+    """Fill what is still empty with sky and a skyline of hills, then hang haze before everything."""
     empty = np.isinf(canvas.depth)
     ray = unit(canvas.ray[empty])
     colour, label = light.sky(ray, noise), np.full(len(ray), SKY, np.uint8)
@@ -103,7 +104,7 @@ def _sky(canvas: Canvas, light: Light, noise: Noise) -> None:
 
 def _bonnet(canvas: Canvas, light: Light) -> None:
     """Our own car's bonnet at the foot of the picture, with the street mirrored in it."""
-    rows, columns = canvas.depth.shape
+    rows, columns = canvas.ray.shape[:2]
     aside = (np.arange(columns) - columns / 2) / columns
     edge = rows * (0.925 + 0.22 * aside**2)
     row = np.arange(rows)[:, None]
@@ -141,4 +142,4 @@ def develop(
     encoded = np.where(shoulder < 0.0031308, shoulder * 12.92, 1.055 * shoulder ** (1 / 2.4) - 0.055)  # sRGB
     encoded = np.clip(encoded, 0, 1)
     contrast = encoded * encoded * (3 - 2 * encoded)  # cameras deepen shadows and lift lights
-    return np.round((0.6 * encoded + 0.4 * contrast) * 255).astype(np.uint8)
+    return np.asarray(np.round((0.6 * encoded + 0.4 * contrast) * 255), np.uint8)

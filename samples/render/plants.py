@@ -1,5 +1,6 @@
 """Trees, bushes and hedges: pictures of foliage, painted once and stood upright in the street."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -27,7 +28,7 @@ class Cutout:
     """A picture with holes, (H, W, 3) albedo and (H, W) cover, read at the size in which it is seen."""
 
     def __init__(self, albedo: Array, cover: Array) -> None:
-        self._levels = [(albedo, cover)]
+        self._levels: list[tuple[Array, Array]] = [(albedo, cover)]
         while min(cover.shape) > 8:
             high, wide = (n // 2 * 2 for n in cover.shape)
             weight = cover[:high, :wide].reshape(high // 2, 2, wide // 2, 2)
@@ -38,7 +39,7 @@ class Cutout:
             self._levels.append((albedo, cover))
 
     def _level(self, texel: float, grain: Array) -> tuple[Array, Array]:
-        wanted = np.log2(max(float(np.median(grain)) / texel, 1.0))
+        wanted = math.log2(max(float(np.median(grain)) / texel, 1.0))
         return self._levels[min(round(wanted), len(self._levels) - 1)]
 
     def covers(self, across: Array, up: Array, texel: float, grain: Array) -> np.ndarray:
@@ -58,38 +59,28 @@ class Cutout:
 
 
 def paint_tree(rng: np.random.Generator, kind: str, light: Light) -> Cutout:
-    """A tree, 'round', 'tall' or 'bare', or a 'bush', shaded for this light; the picture is 3 wide and 4 high."""
+    """A tree ('round' or 'tall') or a 'bush', shaded for this light; the picture is 3 wide and 4 high."""
     high, wide = 416, 312
     y, x = np.mgrid[0:high, 0:wide].astype(np.float32)
     albedo = np.zeros((high, wide, 3), np.float32)
     wood = np.zeros((high, wide), np.uint8)
-    top = {"round": 0.64, "tall": 0.60, "bare": 0.6, "bush": 1.0}[kind]
     if kind != "bush":
-        _branch(wood, rng, np.array([wide / 2, high - 1.0]), -np.pi / 2, high * 0.28, 13.0, 6 if kind == "bare" else 2)
+        _branch(wood, rng, np.array([wide / 2, high - 1.0]), -np.pi / 2, high * 0.28, width=13.0, depth=2)
         bark = rgb(0.085, 0.07, 0.055) * (1 + 0.35 * cloudy(rng, (high, wide), [4, 12]))[..., None]
-        albedo[:] = (
-            bark
-            * (0.6 + 0.5 * np.clip((x - wide / 2) * np.sign(light.sun[0]) / wide * 4 + 0.5, 0, 1))[..., None]
-        )
-    if kind == "bare":
-        return Cutout(albedo * light.sky_rgb, (wood > 0).astype(np.float32))
-
-    base = rgb(*(AUTUMN + GREENS)[int(rng.integers(0, 4 if rng.uniform() < 0.15 else 8)) % 8])
-    if rng.uniform() < 0.75:
-        base = rgb(*GREENS[int(rng.integers(len(GREENS)))])
+        side = np.clip((x - wide / 2) * np.sign(light.sun[0]) / wide * 4 + 0.5, 0, 1)
+        albedo[:] = bark * (0.6 + 0.5 * side)[..., None]
+    leaves = AUTUMN if rng.uniform() < 0.12 else GREENS
+    base = rgb(*leaves[int(rng.integers(len(leaves)))])
     ragged = [cloudy(rng, (high, wide), [5, 13, 30]) * 7 for _ in range(2)]
     depth = np.full((high, wide), -np.inf, np.float32)
     normal = np.zeros((high, wide, 3), np.float32)
+    middle = {"round": 0.36, "tall": 0.40, "bush": 0.74}[kind]
     shape = {"round": (0.37, 0.27), "tall": (0.25, 0.33), "bush": (0.38, 0.36)}[kind]
     for _ in range(70):
         direction = rng.standard_normal(3)
         direction *= rng.uniform(0.45, 1.0) / np.linalg.norm(direction)
         cx = wide * (0.5 + shape[0] * direction[0])
-        cy = (
-            high * (1 - top - shape[1] * direction[2])
-            if kind != "bush"
-            else high * (0.74 - 0.36 * direction[2])
-        )
+        cy = high * (middle - shape[1] * direction[2])
         radius = wide * rng.uniform(0.07, 0.15)
         dx, dy = (x + ragged[0] - cx) / radius, (y + ragged[1] - cy) / radius
         bulge = 1 - dx * dx - dy * dy

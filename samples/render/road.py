@@ -69,9 +69,9 @@ class Spots(NamedTuple):
 class Road:
     """A carriageway from `left` to `right` of the middle line, which bends and climbs, and its two sides.
 
-    `bends` are (start, length, degrees) in metres along y: over that length the heading turns by so much. `climb` is
-    (start, length, height): the ground rises by that height. `crossing` is (start, end): another road of that width
-    crosses there.
+    `bends` are (start, length, degrees) in metres along y: over that length the heading turns by so much.
+    `climb` is (start, length, height): the ground rises by that height. `crossing` is (start, end): another
+    road of that width crosses there.
     """
 
     left: float
@@ -85,6 +85,7 @@ class Road:
     crossing: tuple[float, float] | None = None
     corner: float = 4.0  # radius of the crossing's corners
     rough_edge: float = 0.0  # how much a verge without kerb wanders, metres
+    gutter: float = 0.0  # width of the rows of setts along the kerb
     surface: str = "asphalt"
     _course: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
@@ -129,12 +130,13 @@ class Road:
         edge = np.interp(s * 2.5, np.arange(course["wander"].size), course["wander"]) * self.rough_edge
         aside = np.maximum(d - self.right, self.left - d) + edge
         if self.crossing is not None:
-            along = np.maximum(self.crossing[0] - s, s - self.crossing[1])
-            straight = np.minimum(aside, along)
+            beyond = np.maximum(self.crossing[0] - s, s - self.crossing[1])
+            straight = np.minimum(aside, beyond)
             r = self.corner
-            round_off = (aside > 0) & (along > 0) & (aside < r) & (along < r)
-            aside = np.where(round_off, r - np.hypot(r - aside, r - along), straight)
-        return Spots(x, y, *(a.astype(np.float32) for a in (s, d, aside)), grain)
+            round_off = (aside > 0) & (beyond > 0) & (aside < r) & (beyond < r)
+            aside = np.where(round_off, r - np.hypot(r - aside, r - beyond), straight)
+        along, across, out = (a.astype(np.float32) for a in (s, d, aside))
+        return Spots(x, y, along, across, out, grain)
 
     def zones(self, spots: Spots) -> list[tuple[NDArray[np.int64], str, int]]:
         """Which spots lie in what: (indices, surface, label), the carriageway first."""

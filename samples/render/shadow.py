@@ -1,4 +1,4 @@
-"""Shadows on the ground: a map of the ground plane that says how much sun and how much sky reaches each place."""
+"""Shadows: a map of the ground that says how much sun and how much of the sky's light reaches each place."""
 
 import cv2
 import numpy as np
@@ -27,7 +27,7 @@ class Shadows:
         """A solid thing of that height on the (N, 2) outline of its foot."""
         if self._slide is not None:
             both = np.concatenate([outline, outline + self._slide * height]).astype(np.float32)
-            self._fill(self._sun, cv2.convexHull(both)[:, 0], 0)
+            self._fill(self._sun, np.asarray(cv2.convexHull(both)[:, 0], np.float32), 0)
 
     def underneath(self, outline: Array, darkness: float) -> None:
         """The sky that a thing hides from the ground below it."""
@@ -52,8 +52,8 @@ class Shadows:
 
     def finish(self) -> None:
         """Soften the edges."""
-        self._sun = cv2.GaussianBlur(self._sun, (0, 0), 1.3)
-        self._sky = cv2.GaussianBlur(self._sky, (0, 0), 2.6)
+        self._sun = np.asarray(cv2.GaussianBlur(self._sun, (0, 0), 1.3), np.uint8)
+        self._sky = np.asarray(cv2.GaussianBlur(self._sky, (0, 0), 2.6), np.uint8)
 
     def sun_at(self, x: Array, y: Array) -> Array:
         """The share of sun, 0..1, at ground points."""

@@ -1,0 +1,272 @@
+"""Training end to end on toy streets: it learns, resumes to the same bits, and stops when it should."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_cityscapes, tiny_checkpoint, write_png
+
+from roadseg.config import TrainConfig
+from roadseg.engine import train as train_module
+from roadseg.engine.runs import new_folder, resume_training, start_training
+from roadseg.engine.train import TrainListener
+from roadseg.errors import CheckpointError, ConfigError, DatasetError, OutputError, RoadsegError
+from roadseg.model.checkpoint import load_checkpoint, previous_of, save_checkpoint
+
+
+def recipe(root: Path, **settings: Any) -> TrainConfig:
+    """A run of seconds: nano at 64 pixels, in this process."""
+    usual: dict[str, Any] = {
+        "model": "nano",
+        "epochs": 4,
+        "batch_size": 3,
+        "imgsz": 96,
+        "workers": 0,
+        "lr": 5e-3,
+        "device": "cpu",
+        "ema": 0.9,
+    }
+    return TrainConfig(data=(str(root),), **{**usual, **settings})
+
+
+def same_bits(a: Path, b: Path) -> None:
+    """Weights, state of optimizer and schedule, and history of two `last.pt` are equal to the bit."""
+    one, other = load_checkpoint(a / "last.pt"), load_checkpoint(b / "last.pt")
+
+    def compare(x: Any, y: Any, where: str) -> None:
+        assert type(x) is type(y), where
+        if isinstance(x, torch.Tensor):
+            assert torch.equal(x, y), where
+        elif isinstance(x, dict):
+            assert x.keys() == y.keys(), where
+            for key in x.keys() - {"seconds"}:
+                compare(x[key], y[key], f"{where}.{key}")
+        elif isinstance(x, list | tuple):
+            assert len(x) == len(y), where
+            for i, (p, q) in enumerate(zip(x, y, strict=True)):
+                compare(p, q, f"{where}[{i}]")
+        else:
+            assert x == y, where
+
+    compare(dict(one.model.state_dict()), dict(other.model.state_dict()), "weights")
+    compare(one.training, other.training, "training")
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class KillAfter(TrainListener):
+    """Ends the run in the middle of the epoch after `epoch`."""
+
+    def __init__(self, epoch: int) -> None:
+        self.last = epoch
+
+    def step(self, epoch: int, step: int, steps: int, loss: float, lr: float) -> None:
+        if epoch > self.last:
+            raise Killed
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"optimizer": "sgd", "schedule": "poly", "workers": 2, "loss": "ohem+dice"},
+        {"schedule": "plateau", "ema": 0.0, "optimizer": "adam", "cache": "none", "loss": "ce+lovasz"},
+    ],
+    ids=["default", "sgd-poly", "plateau"],
+)
+def test_resumed_equals_uninterrupted_to_the_bit(
+    cityscapes: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    config = recipe(cityscapes, **settings)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    start_training(config, whole, TrainListener())
+    with pytest.raises(Killed):
+        start_training(config, parts, KillAfter(2))
+    assert len(load_checkpoint(parts / "last.pt").training["history"]) == 2  # type: ignore[index]
+    resume_training(parts, TrainListener(), device="cpu", workers=config.workers)
+    same_bits(whole, parts)
+
+
+def test_the_number_of_workers_changes_no_bit(cityscapes: Path, tmp_path: Path) -> None:
+    for workers in (0, 1, 2):
+        config = recipe(cityscapes, workers=workers, epochs=2)
+        start_training(config, tmp_path / str(workers), TrainListener())
+    same_bits(tmp_path / "0", tmp_path / "1")
+    same_bits(tmp_path / "0", tmp_path / "2")
+
+
+def test_it_learns_the_road_and_leaves_what_it_promises(tmp_path: Path) -> None:
+    root = make_cityscapes(tmp_path / "data", train=4, val=2)
+    folder = tmp_path / "run"
+    config = recipe(root, epochs=25, batch_size=4, augment="light", val_every=5, lr=1e-2)
+    result = start_training(config, folder, TrainListener())
+    assert result.best_score > 0.9
+    assert {p.name for p in folder.iterdir()} >= {
+        "last.pt", "last.previous.pt", "best.pt", "results.csv", "config.json", "curves.png", "samples",
+    }  # fmt: skip
+    assert not list(folder.rglob("*.partial"))
+    with (folder / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == [str(i + 1) for i in range(25)]
+    assert [row["epoch"] for row in rows if row["score"]] == ["5", "10", "15", "20", "25"]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) / 2
+    assert TrainConfig.from_dict(json.loads((folder / "config.json").read_text())) == config
+    assert len(list((folder / "samples").glob("*.jpg"))) == 5
+    best = load_checkpoint(folder / "best.pt")
+    assert best.training is None
+    assert best.scores["score"] == pytest.approx(result.best_score)
+    assert best.recipe["lr"] == 1e-2
+
+
+def test_early_stopping_counts_validations_without_progress(
+    cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.1, 0.5, 0.4, 0.5, 0.3, 0.9])
+    monkeypatch.setattr(train_module, "primary_score", lambda *_: next(scores))
+    result = start_training(recipe(cityscapes, epochs=6, patience=3), tmp_path / "run", TrainListener())
+    assert (result.epochs, result.best_epoch, result.best_score, result.stopped_early) == (5, 2, 0.5, True)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "falls"), [("cosine", True), ("poly", True), ("plateau", False)], ids=lambda v: str(v)
+)
+def test_the_learning_rate_warms_up_and_falls(
+    cityscapes: Path, tmp_path: Path, schedule: Any, falls: bool
+) -> None:
+    rates: list[float] = []
+
+    class Listener(TrainListener):
+        def step(self, epoch: int, step: int, steps: int, loss: float, lr: float) -> None:
+            rates.append(lr)
+
+    config = recipe(cityscapes, schedule=schedule, epochs=6, warmup_epochs=2, batch_size=3)
+    start_training(config, tmp_path / "run", Listener())
+    # steps 2, 4, ... of 12 are reported; the warm-up has 4 steps
+    assert rates[0] == pytest.approx(0.5 * config.lr, rel=0.05)
+    assert max(rates) <= config.lr * 1.0001
+    assert (rates[-1] < 0.2 * config.lr) == falls
+
+
+def test_plateau_halves_the_rate(cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_module, "primary_score", lambda *_: 0.5)
+    config = recipe(cityscapes, schedule="plateau", epochs=8, patience=0, warmup_epochs=1)
+    start_training(config, tmp_path / "run", TrainListener())
+    history = load_checkpoint(tmp_path / "run" / "last.pt").training["history"]  # type: ignore[index]
+    assert history[5]["lr"] == pytest.approx(config.lr)
+    assert history[-1]["lr"] == pytest.approx(config.lr / 2)
+
+
+def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(cityscapes: Path, tmp_path: Path) -> None:
+    config = recipe(cityscapes, epochs=3)
+    whole, hurt = tmp_path / "whole", tmp_path / "hurt"
+    start_training(config, whole, TrainListener())
+    start_training(config, hurt, TrainListener())
+    data = (hurt / "last.pt").read_bytes()
+    (hurt / "last.pt").write_bytes(data[: len(data) // 2])
+    said: list[str] = []
+
+    class Listener(TrainListener):
+        def message(self, text: str) -> None:
+            said.append(text)
+
+    resume_training(hurt, Listener(), device="cpu", workers=0)
+    assert "last.previous.pt" in said[0]
+    same_bits(whole, hurt)
+
+
+def test_new_run_from_weights(cityscapes: Path, tmp_path: Path) -> None:
+    start_training(recipe(cityscapes, epochs=1), tmp_path / "road", TrainListener())
+    weights = str(tmp_path / "road" / "best.pt")
+    config = recipe(cityscapes, weights=weights)
+    road = load_checkpoint(Path(weights)).model.state_dict()
+    again = train_module.initial_model(config, load_checkpoint(Path(weights)).scheme).state_dict()
+    assert all(torch.equal(road[name], again[name]) for name in road)
+    # other classes: all but the head is taken over
+    custom = tmp_path / "mine.json"
+    custom.write_text(
+        json.dumps(
+            {
+                "classes": [
+                    {"name": "ground", "color": [1, 2, 3], "values": [7, 22]},
+                    {"name": "sky", "color": [4, 5, 6], "values": [23]},
+                    {"name": "nothing", "color": [7, 8, 9], "values": [0]},
+                ]
+            }
+        )
+    )
+    config = replace(config, classes=str(custom), epochs=1, lr=1e-9)
+    start_training(config, tmp_path / "custom", TrainListener())
+    other = load_checkpoint(tmp_path / "custom" / "last.pt").model
+    assert other.num_classes == 3
+    stem = "stem.1.conv.weight"
+    torch.testing.assert_close(other.state_dict()[stem], road[stem], atol=1e-4, rtol=0)
+
+
+def test_wrong_uses_are_refused_before_anything_is_written(cityscapes: Path, tmp_path: Path) -> None:
+    quiet = TrainListener()
+    start_training(recipe(cityscapes, epochs=1), tmp_path / "run", quiet)
+    before = (tmp_path / "run" / "last.pt").read_bytes()
+    with pytest.raises(OutputError, match="--resume"):
+        start_training(recipe(cityscapes), tmp_path / "run", quiet)
+    assert (tmp_path / "run" / "last.pt").read_bytes() == before
+    new = tmp_path / "new"
+    with pytest.raises(ConfigError, match=r"class_weights has 3 values.*2 classes"):
+        start_training(recipe(cityscapes, class_weights=(1.0, 1.0, 1.0)), new, quiet)
+    with pytest.raises(CheckpointError, match="holds another network"):
+        save_checkpoint(tiny_checkpoint(), tmp_path / "tiny.pt")
+        start_training(recipe(cityscapes, weights=str(tmp_path / "tiny.pt")), new, quiet)
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        resume_training(new, quiet, device="cpu", workers=0)
+    with pytest.raises(CheckpointError, match="no state of a training"):
+        (tmp_path / "x").mkdir()
+        (tmp_path / "run" / "best.pt").rename(tmp_path / "x" / "last.pt")
+        resume_training(tmp_path / "x", quiet, device="cpu", workers=0)
+    assert not new.exists()
+
+
+@pytest.mark.parametrize("cache", ["ram", "disk", "none"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_an_unknown_label_value_is_named_before_the_first_step(
+    cityscapes: Path, tmp_path: Path, cache: Any, split: str
+) -> None:
+    label = sorted((cityscapes / "gtFine" / split).rglob("*_labelIds.png"))[-1]
+    write_png(label, np.full((48, 96), 77, np.uint8))
+
+    class Listener(TrainListener):
+        def step(self, *_: Any) -> None:
+            raise AssertionError("trained on bad labels")
+
+    with pytest.raises(DatasetError, match=rf"{label.name}.*77"):
+        start_training(recipe(cityscapes, cache=cache, batch_size=1), tmp_path / "run", Listener())
+
+
+def test_divergence_stops_with_the_last_good_epoch(
+    cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = train_module.SegmentationLoss.forward
+
+    class Listener(TrainListener):
+        def epoch(self, row: dict[str, Any], best: bool) -> None:
+            monkeypatch.setattr(
+                train_module.SegmentationLoss, "forward", lambda *a: real(*a) * math.nan, raising=True
+            )
+
+    with pytest.raises(RoadsegError, match="diverged"):
+        start_training(recipe(cityscapes), tmp_path / "run", Listener())
+    assert len(load_checkpoint(tmp_path / "run" / "last.pt").training["history"]) == 1  # type: ignore[index]
+    assert not previous_of(tmp_path / "run" / "last.pt").exists()
+
+
+def test_new_folder_counts_up(tmp_path: Path) -> None:
+    for expected in ("a", "a-2", "a-3"):
+        folder = new_folder(tmp_path, "a")
+        assert folder.name == expected
+        folder.mkdir()
