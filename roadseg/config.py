@@ -19,6 +19,7 @@ Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["cosine", "poly", "plateau"]
 Cache = Literal["ram", "disk", "none"]
 AugmentStrength = Literal["none", "light", "strong"]
+Ids = Literal["classes", "labelIds"]
 
 
 def _one_of(name: str, value: object, kind: object) -> None:
@@ -47,7 +48,7 @@ class _Plain:
         unknown = sorted(set(settings) - known)
         if unknown:
             raise ConfigError(
-                f"{cls.__name__} has no setting {', '.join(unknown)}: it was written by another version of roadseg."
+                f"{cls.__name__} has no setting {', '.join(unknown)}: another version of roadseg wrote it."
             )
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
 
@@ -57,7 +58,7 @@ class UNetConfig(_Plain):
     """The shape of a network; `MODELS` names the usual ones."""
 
     architecture: Literal["efficient", "classic"] = "efficient"
-    """`classic` is the U-Net of the paper (Ronneberger et al. 2015, padded): only `widths` and `norm` apply."""
+    """`classic` is the U-Net of Ronneberger et al. 2015, padded: only `widths` and `norm` apply to it."""
     widths: tuple[int, ...] = (32, 64, 96, 128)
     """Channels of each stage, finest first; every stage after the first halves height and width."""
     depths: tuple[int, ...] = (1, 1, 2, 2)
@@ -88,14 +89,16 @@ class UNetConfig(_Plain):
     def stride(self) -> int:
         """Height and width are padded inside to a multiple of this."""
         stem = self.stem_stride if self.architecture == "efficient" else 1
-        return stem * 2 ** (len(self.widths) - 1)
+        return stem << (len(self.widths) - 1)
 
 
 MODELS: dict[str, UNetConfig] = {
     "nano": UNetConfig(widths=(16, 32, 64, 96), depths=(1, 1, 2, 2), block="separable"),
     "small": UNetConfig(widths=(32, 48, 96, 160), depths=(0, 1, 2, 2)),
     "base": UNetConfig(widths=(32, 64, 128, 192, 256), depths=(1, 2, 2, 3, 3), stem_stride=2),
-    "unet": UNetConfig(architecture="classic", widths=(64, 128, 256, 512, 1024), depths=(0,) * 5, skip="concat"),
+    "unet": UNetConfig(
+        architecture="classic", widths=(64, 128, 256, 512, 1024), depths=(0,) * 5, skip="concat"
+    ),
 }
 
 

@@ -1,7 +1,6 @@
 """Fixtures that every test may use: a tiny Cityscapes tree, a tiny checkpoint, and seeds."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -19,14 +18,13 @@ UInt8 = NDArray[np.uint8]
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
+def _seeded() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    yield
 
 
 def street(seed: int, height: int = 48, width: int = 96) -> tuple[UInt8, UInt8]:
-    """A toy street: rgb_HWC uint8, and its labelIds (sky 23, terrain 22, road 7, a void strip 0 at the bottom)."""
+    """A toy street: rgb_HWC and its labelIds (sky 23, terrain 22, road 7, void 0 at the bottom)."""
     rng = np.random.default_rng(seed)
     label_HW = np.full((height, width), 22, np.uint8)
     label_HW[: height * 2 // 5] = 23

@@ -146,15 +146,15 @@ def test_pictures_are_read_ahead_but_not_all_at_once(tmp_path: Path, monkeypatch
     samples = random_samples(tmp_path, 40)
     started = 0
     lock = threading.Lock()
-    read_rgb = evaluate_module.read_rgb
+    read_pair = evaluate_module.read_pair
 
-    def counting_read(path: Path) -> UInt8Array:
+    def counting_read(sample: Sample, scheme: LabelScheme) -> tuple[UInt8Array, UInt8Array]:
         nonlocal started
         with lock:
             started += 1
-        return read_rgb(path)
+        return read_pair(sample, scheme)
 
-    monkeypatch.setattr(evaluate_module, "read_rgb", counting_read)
+    monkeypatch.setattr(evaluate_module, "read_pair", counting_read)
     predicted, most_waiting = 0, 0
 
     class Watching(RedChannel):

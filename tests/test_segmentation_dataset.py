@@ -10,7 +10,12 @@ from conftest import street, write_png
 from roadseg.config import Cache
 from roadseg.dataset.augment import make_augmentation
 from roadseg.dataset.samples import find_samples
-from roadseg.dataset.segmentation import EpochSampler, SegmentationDataset, own_car_to_background, read_pair
+from roadseg.dataset.segmentation import (
+    EpochSampler,
+    SegmentationDataset,
+    own_car_to_background,
+    read_small_pair,
+)
 from roadseg.errors import DatasetError
 from roadseg.labels import get_scheme
 
@@ -73,7 +78,7 @@ def test_large_pictures_are_kept_smaller_and_labels_stay_labels(tmp_path: Path) 
     rgb_HWC, label_HW = street(0, 400, 800)
     write_png(tmp_path / "leftImg8bit/train/a/a_000000_000000_leftImg8bit.png", rgb_HWC)
     write_png(tmp_path / "gtFine/train/a/a_000000_000000_gtFine_labelIds.png", label_HW)
-    small_HWC, small_HW = read_pair(find_samples(tmp_path, "train")[0], ROAD, 80)
+    small_HWC, small_HW = read_small_pair(find_samples(tmp_path, "train")[0], ROAD, 80)
     assert small_HWC.shape == (40, 80, 3)
     assert small_HW.shape == (40, 80)
     assert set(np.unique(small_HW).tolist()) <= {0, 1, 255}

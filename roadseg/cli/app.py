@@ -1,4 +1,4 @@
-"""The `roadseg` command. A command turns its options into a config, makes one engine call, shows the result."""
+"""The `roadseg` command: options become a config, one engine call does the work, the result is shown."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 
 import roadseg
 from roadseg.cli import options, render
-from roadseg.config import InferConfig, TrainConfig
+from roadseg.config import AugmentStrength, Cache, Ids, InferConfig, Loss, Optimizer, Schedule, TrainConfig
 from roadseg.errors import ConfigError, RoadsegError
 
 NO_LIBGL = (
@@ -66,42 +66,94 @@ def options_of_all(
     pass
 
 
+@app.command("download-check")
+def download_check(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data set; default: CITYSCAPES_DATASET.")
+    ] = None,
+    dataset: options.Dataset = None,
+    classes: Annotated[
+        str, typer.Option(help="Classes whose label values are checked.")
+    ] = TrainConfig.classes,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every picture and label.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Say what a data set lacks, what is wrong in it, and how to get it. Exit 0, 3 (usable) or 1."""
+    from roadseg.cli.checking import data_folders, show_check
+    from roadseg.dataset.check import check_dataset
+    from roadseg.labels import get_scheme
+
+    folder = data_folders([data] if data else [])[0]
+    with render.progress("Checking", "pairs", quiet or json) as update:
+        check = check_dataset(folder, dataset, deep=deep, scheme=get_scheme(classes), progress=update)
+    if json:
+        render.print_json(check.to_dict())
+    else:
+        show_check(check)
+    raise typer.Exit(check.exit_code)
+
+
 @app.command()
 def train(
     data: options.Data = [],  # noqa: B006
     dataset: options.Dataset = None,
-    classes: Annotated[str, typer.Option(help="road, cityscapes19, cityscapes-category7, camvid11, idd7, or a JSON file.")] = TrainConfig.classes,
+    classes: Annotated[
+        str, typer.Option(help="road, cityscapes19, cityscapes-category7, camvid11, idd7, or a JSON file.")
+    ] = TrainConfig.classes,
     model: Annotated[str, typer.Option(help="nano, small, base or unet.")] = TrainConfig.model,
-    weights: Annotated[Path | None, typer.Option("--weights", "-w", help="Start a new run from these weights.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder, by its own recipe.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run; default: CLASSES-MODEL, numbered.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", "-w", help="Start a new run from these weights.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the run in this folder, by its own recipe.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run; default: CLASSES-MODEL, numbered.")
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/train"),
     epochs: Annotated[int, typer.Option()] = TrainConfig.epochs,
     batch_size: options.BatchSize = TrainConfig.batch_size,
-    imgsz: Annotated[int, typer.Option(help="Longer side of a picture as the network sees it.")] = TrainConfig.imgsz,
-    crop: Annotated[int | None, typer.Option(help="Width of a training crop (half as high); default: imgsz.")] = None,
+    imgsz: Annotated[
+        int, typer.Option(help="Longer side of a picture as the network sees it.")
+    ] = TrainConfig.imgsz,
+    crop: Annotated[
+        int | None, typer.Option(help="Width of a training crop (half as high); default: imgsz.")
+    ] = None,
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = TrainConfig.lr,
     weight_decay: Annotated[float, typer.Option()] = TrainConfig.weight_decay,
-    optimizer: Annotated[str, typer.Option(help="adamw, adam or sgd.")] = TrainConfig.optimizer,
-    schedule: Annotated[str, typer.Option(help="cosine, poly or plateau.")] = TrainConfig.schedule,
+    optimizer: Annotated[Optimizer, typer.Option()] = TrainConfig.optimizer,
+    schedule: Annotated[Schedule, typer.Option()] = TrainConfig.schedule,
     warmup_epochs: Annotated[float, typer.Option()] = TrainConfig.warmup_epochs,
-    loss: Annotated[str, typer.Option(help="ce, ce+dice, ohem, ohem+dice or ce+lovasz.")] = TrainConfig.loss,
+    loss: Annotated[Loss, typer.Option()] = TrainConfig.loss,
     class_weights: Annotated[str, typer.Option(help="One weight a class, comma-separated.")] = "",
     label_smoothing: Annotated[float, typer.Option()] = TrainConfig.label_smoothing,
-    clip_grad: Annotated[float, typer.Option(help="Largest norm of the gradient; 0: any.")] = TrainConfig.clip_grad,
-    ema: Annotated[float, typer.Option(help="Decay of the average of the weights; 0: none.")] = TrainConfig.ema,
-    augment: Annotated[str, typer.Option(help="none, light or strong.")] = TrainConfig.augment,
-    patience: Annotated[int, typer.Option(help="Validations without progress before stopping; 0: never.")] = TrainConfig.patience,
-    val_every: Annotated[int, typer.Option(help="Epochs from one validation to the next.")] = TrainConfig.val_every,
-    val_fraction: Annotated[float, typer.Option(help="Share held out where the data set has no val split.")] = TrainConfig.val_fraction,
-    cache: Annotated[str, typer.Option(help="Decoded pictures between epochs: ram, disk or none.")] = TrainConfig.cache,
+    clip_grad: Annotated[
+        float, typer.Option(help="Largest norm of the gradient; 0: any.")
+    ] = TrainConfig.clip_grad,
+    ema: Annotated[
+        float, typer.Option(help="Decay of the average of the weights; 0: none.")
+    ] = TrainConfig.ema,
+    augment: Annotated[AugmentStrength, typer.Option()] = TrainConfig.augment,
+    patience: Annotated[
+        int, typer.Option(help="Validations without progress before stopping; 0: never.")
+    ] = TrainConfig.patience,
+    val_every: Annotated[
+        int, typer.Option(help="Epochs from one validation to the next.")
+    ] = TrainConfig.val_every,
+    val_fraction: Annotated[
+        float, typer.Option(help="Share held out where the data set has no val split.")
+    ] = TrainConfig.val_fraction,
+    cache: Annotated[
+        Cache, typer.Option(help="Where decoded pictures wait between epochs.")
+    ] = TrainConfig.cache,
     workers: options.Workers = TrainConfig.workers,
     device: options.Device = TrainConfig.device,
     amp: options.Amp = TrainConfig.amp,
     seed: Annotated[int, typer.Option()] = TrainConfig.seed,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a model; leaves last.pt, best.pt, results.csv, curves and sample predictions in runs/train/NAME."""
+    """Train a model; leaves checkpoints, results.csv, curves and pictures in runs/train/NAME."""
     given = locals()
     from roadseg.cli.training import TrainDisplay
     from roadseg.engine.runs import new_folder, resume_training, start_training
@@ -152,7 +204,58 @@ def evaluate(
     """Score a checkpoint on a labelled split: IoU and more, by the official rules, at label resolution."""
     from roadseg.cli.evaluating import run_evaluation
 
-    config = InferConfig(
-        device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp
-    )
+    config = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
     run_evaluation(data, dataset, weights, split, out, save_predictions, config, workers, json, quiet)
+
+
+@app.command()
+def segment(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Picture, folder, glob, .txt list, or - for stdin."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for masks/, overlays/, report.*.")] = Path(
+        "roadseg-out"
+    ),
+    weights: options.Weights = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay/--no-overlay", help="Also draw the road on the picture.")
+    ] = True,
+    opacity: Annotated[float, typer.Option(help="Of the overlay's colour.")] = 0.45,
+    save_probs: Annotated[
+        bool, typer.Option("--save-probs", help="Also write probabilities, 0..255.")
+    ] = False,
+    ids: Annotated[
+        Ids, typer.Option(help="What a mask's pixels hold: classes, or official Cityscapes labelIds.")
+    ] = "classes",
+    labels: Annotated[Path | None, typer.Option(help="Folder of true labels, to score against.")] = None,
+    label_format: Annotated[
+        str, typer.Option(help="road-mask (0/255), cityscapes-labelIds, ...")
+    ] = "road-mask",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is done.")] = False,
+    shard: Annotated[str, typer.Option(help="i/n: do the i-th of n parts of the inputs.")] = "1/1",
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
+    threshold: options.Threshold = InferConfig.threshold,
+    imgsz: options.Imgsz = None,
+    batch_size: options.BatchSize = InferConfig.batch_size,
+    workers: options.Workers = 4,
+    device: options.Device = InferConfig.device,
+    amp: options.Amp = InferConfig.amp,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Find the road in pictures: a mask and an overlay for each, and a report for all."""
+    if overwrite and skip_existing:
+        raise ConfigError("--overwrite and --skip-existing exclude each other; give one of them.")
+    from roadseg.cli.segmenting import run_segment
+    from roadseg.engine.segment import SegmentConfig, parse_shard
+
+    config = SegmentConfig(
+        out=str(out), overlay=overlay, opacity=opacity, save_probs=save_probs, ids=ids,
+        existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
+        labels=str(labels) if labels else None, label_format=label_format,
+        shard=parse_shard(shard), fail_fast=fail_fast, batch_size=batch_size, workers=workers,
+    )  # fmt: skip
+    infer = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
+    raise typer.Exit(run_segment(inputs, weights, config, infer, json, quiet))

@@ -4,22 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from roadseg.cli import render
+from roadseg.cli.checking import data_folders
 from roadseg.config import InferConfig
-from roadseg.dataset.layouts import default_root
 from roadseg.dataset.samples import find_samples
 from roadseg.engine.evaluate import Evaluation, evaluate, write_evaluation
 from roadseg.engine.predict import Predictor
 from roadseg.engine.runs import new_folder
-from roadseg.errors import DatasetError
 from roadseg.model.checkpoint import load_checkpoint
-
-
-def data_folders(given: list[Path]) -> list[Path]:
-    """Return the folders of --data, else the one that CITYSCAPES_DATASET names; raises DatasetError."""
-    default = default_root()
-    if not given and default is None:
-        raise DatasetError("No data set was named. Give its folder with --data DIR, or set CITYSCAPES_DATASET.")
-    return [folder.expanduser() for folder in given] or [default] if default else given
 
 
 def run_evaluation(
@@ -73,7 +64,10 @@ def run_evaluation(
 def _show(title: str, result: Evaluation) -> None:
     whole, each = result.scores, result.per_image
     rows = [
-        [name, *(render.percent(v[k]) for v in (whole.iou, each.iou, whole.precision, whole.recall, whole.f1))]
+        [
+            name,
+            *(render.percent(v[k]) for v in (whole.iou, each.iou, whole.precision, whole.recall, whole.f1)),
+        ]
         for k, name in enumerate(whole.classes)
     ]
     rows.append(["mean", render.percent(whole.mean_iou), render.percent(each.mean_iou), "", "", ""])

@@ -10,11 +10,14 @@ Data = Annotated[
     typer.Option("--data", help="Folder of a data set; may be given several times.", show_default=False),
 ]
 Dataset = Annotated[
-    str | None, typer.Option(help="Name of its layout, if looking at it is not to decide.", show_default=False)
+    str | None,
+    typer.Option(help="Name of its layout, if looking at it is not to decide.", show_default=False),
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option("--weights", "-w", help="Checkpoint (.pt or .safetensors) instead of the bundled road model."),
+    typer.Option(
+        "--weights", "-w", help="Checkpoint (.pt or .safetensors) instead of the bundled road model."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 BatchSize = Annotated[int, typer.Option(help="Pictures that the network sees at once.")]

@@ -66,7 +66,8 @@ def _plain(title: str, unit: str) -> Update:
     def update(done: int, total: int) -> None:
         nonlocal last
         now = time.perf_counter()
-        if now - last < PLAIN_INTERVAL and done < total:
+        quick = last == started  # nothing was said yet, so the end of a short job needs no line either
+        if now - last < PLAIN_INTERVAL and (done < total or quick):
             return
         last = now
         rate = done / max(1e-9, now - started)

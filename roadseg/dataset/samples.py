@@ -15,6 +15,7 @@ from roadseg.dataset.templates import Match, find_files
 from roadseg.encodings import ENCODINGS, LabelEncoding, RawValue, UInt8Array, read_label_colors
 from roadseg.errors import ConfigError, DatasetError
 from roadseg.labels import LabelScheme, decode_label
+from roadseg.media.images import read_rgb
 
 Key = tuple[str, str]  # split, and key within it
 
@@ -191,6 +192,21 @@ def read_label(sample: Sample, scheme: LabelScheme) -> UInt8Array:
     """
     raw = read_raw_label(sample.label, scheme.table(sample.encoding))
     return decode_label(raw, sample.encoding, scheme, str(sample.label))
+
+
+def read_pair(sample: Sample, scheme: LabelScheme) -> tuple[UInt8Array, UInt8Array]:
+    """The picture and the label of a sample, as large as they are: rgb_HWC uint8, label_HW as `read_label`.
+
+    MediaError or DatasetError naming the file; also where the two differ in size.
+    """
+    rgb_HWC, label_HW = read_rgb(sample.image), read_label(sample, scheme)
+    if rgb_HWC.shape[:2] != label_HW.shape:
+        (height, width), (label_height, label_width) = rgb_HWC.shape[:2], label_HW.shape
+        raise DatasetError(
+            f"{sample.label}: the label is {label_width}x{label_height}, but its picture {sample.image.name} "
+            f"is {width}x{height}; they must have one size (`roadseg download-check` lists all such pairs)"
+        )
+    return rgb_HWC, label_HW
 
 
 def read_raw_label(path: Path, values: Collection[RawValue]) -> UInt8Array:

@@ -18,10 +18,9 @@ from torchvision.transforms import v2
 
 from roadseg.config import Cache
 from roadseg.dataset.inspect import Finding, inspect_pair
-from roadseg.dataset.samples import Sample, read_label
+from roadseg.dataset.samples import Sample, read_pair
 from roadseg.errors import DatasetError, OutputError
 from roadseg.labels import VOID, LabelScheme
-from roadseg.media.images import read_rgb
 from roadseg.media.resize import fit_size, resize_rgb
 
 UInt8 = NDArray[np.uint8]
@@ -50,31 +49,26 @@ def own_car_to_background(label_HW: UInt8, background: int = 0) -> UInt8:
     return out_HW
 
 
-def read_pair(sample: Sample, scheme: LabelScheme, side: int) -> Pair:
+def read_small_pair(sample: Sample, scheme: LabelScheme, side: int) -> Pair:
     """Read picture and label of a sample, no longer than `side`: rgb_HWC and label_HW, uint8 of one size.
 
     Raises MediaError or DatasetError naming the file; also when picture and label differ in size.
     """
-    rgb_HWC = read_rgb(sample.image)
-    label_HW = read_label(sample, scheme)
-    if rgb_HWC.shape[:2] != label_HW.shape:
-        (h, w), (label_h, label_w) = rgb_HWC.shape[:2], label_HW.shape
-        raise DatasetError(
-            f"{sample.label}: the label is {label_w}x{label_h}, but its picture {sample.image.name} is {w}x{h}. "
-            "They must have one size; `roadseg download-check` lists all such pairs."
-        )
+    rgb_HWC, label_HW = read_pair(sample, scheme)
     if "background" in scheme.classes:
         label_HW = own_car_to_background(label_HW, scheme.classes.index("background"))
     if max(label_HW.shape) > side:
-        size = fit_size(*label_HW.shape, side)
-        rgb_HWC = resize_rgb(torch.from_numpy(rgb_HWC).permute(2, 0, 1), size).permute(1, 2, 0).numpy()
-        label_HW = cv2.resize(label_HW, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT).astype(
-            np.uint8
-        )
-    return np.ascontiguousarray(rgb_HWC), label_HW
+        height, width = fit_size(label_HW.shape[0], label_HW.shape[1], side)
+        image_CHW = torch.from_numpy(rgb_HWC).permute(2, 0, 1)
+        rgb_HWC = resize_rgb(image_CHW, (height, width)).permute(1, 2, 0).contiguous().numpy()
+        nearest = cv2.resize(label_HW, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        label_HW = nearest.astype(np.uint8)
+    return rgb_HWC, label_HW
 
 
-def require_good_labels(samples: Sequence[Sample], scheme: LabelScheme, progress: Progress | None = None) -> None:
+def require_good_labels(
+    samples: Sequence[Sample], scheme: LabelScheme, progress: Progress | None = None
+) -> None:
     """Decode every label, so that a bad one is told of before hours of work, not after.
 
     Raises DatasetError naming the first bad file, and how many there are.
@@ -134,7 +128,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
                         progress(start + i + 1, len(self))
 
     def _read(self, index: int) -> Pair:
-        return read_pair(self.samples[index], self.scheme, self.side)
+        return read_small_pair(self.samples[index], self.scheme, self.side)
 
     def _fingerprint(self) -> str:
         """Name of the cache for these pictures (path, size, time of change), this size and these classes."""
@@ -208,8 +202,8 @@ class _DiskPairs(Sequence[Pair]):
         except OSError as error:
             scratch.unlink(missing_ok=True)
             raise OutputError(
-                f"{folder}: cannot write the picture cache ({error.strerror}). Free some space, or use --cache "
-                "ram or none."
+                f"{folder}: cannot write the picture cache ({error.strerror}). Free some space, or use "
+                "--cache ram or none."
             ) from error
         return cls(folder)
 

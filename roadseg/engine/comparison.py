@@ -30,7 +30,7 @@ def write_comparison(
     for sample in samples:
         rgb_HWC = read_rgb(sample.image)
         labels = (read_label(sample, scheme), predict([rgb_HWC])[0])
-        height, width = fit_size(*rgb_HWC.shape[:2], CELL_WIDTH)
+        height, width = fit_size(rgb_HWC.shape[0], rgb_HWC.shape[1], CELL_WIDTH)
         cells = [rgb_HWC, *(draw(rgb_HWC, label_HW, scheme, OPACITY) for label_HW in labels)]
         row = np.hstack([cv2.resize(cell, (width, height), interpolation=cv2.INTER_AREA) for cell in cells])
         rows.append(cv2.copyMakeBorder(row, 0, 0, 0, 3 * CELL_WIDTH - row.shape[1], cv2.BORDER_CONSTANT))

@@ -19,14 +19,18 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"device is {name!r}, which is none; use auto, cpu, cuda, cuda:1 or mps.") from error
+        raise ConfigError(
+            f"device is {name!r}, which is none; use auto, cpu, cuda, cuda:1 or mps."
+        ) from error
     there = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }
     if not there.get(device.type, False):
-        raise ConfigError(f"device is {name!r}, but this machine has no such device; use --device auto or cpu.")
+        raise ConfigError(
+            f"device is {name!r}, but this machine has no such device; use --device auto or cpu."
+        )
     return device
 
 

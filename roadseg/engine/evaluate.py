@@ -16,10 +16,9 @@ import numpy as np
 import torch
 
 from roadseg import __version__
-from roadseg.dataset.samples import Sample, read_label
+from roadseg.dataset.samples import Sample, read_pair
 from roadseg.errors import CheckpointError, DatasetError
 from roadseg.labels import LabelScheme, UInt8Array, label_ids
-from roadseg.media.images import read_rgb
 from roadseg.media.output import write_mask, write_text
 from roadseg.metrics import ConfusionMatrix, PerImageScores, Scores, none_for_nan, per_image, scores
 
@@ -92,7 +91,7 @@ def evaluate(
     matrices: list[ConfusionMatrix] = []
 
     def read(sample: Sample) -> tuple[Sample, UInt8Array, UInt8Array]:
-        return sample, *_read_pair(sample, scheme)
+        return sample, *read_pair(sample, scheme)
 
     with closing(
         _read_ahead(read, samples, threads=max(1, workers), ahead=2 * max(batch_size, workers))
@@ -190,18 +189,6 @@ def _prediction_writer(
         write_mask(folder / f"{sample.key}_labelIds.png", ids[mask_HW])
 
     return save
-
-
-def _read_pair(sample: Sample, scheme: LabelScheme) -> tuple[UInt8Array, UInt8Array]:
-    """The picture and the label of a sample, as they are in the files: rgb_HWC, label_HW."""
-    rgb_HWC, label_HW = read_rgb(sample.image), read_label(sample, scheme)
-    if rgb_HWC.shape[:2] != label_HW.shape:
-        (height, width), (label_height, label_width) = rgb_HWC.shape[:2], label_HW.shape
-        raise DatasetError(
-            f"{sample.label}: the label is {label_width}x{label_height}, but its picture {sample.image.name} "
-            f"is {width}x{height}; they must have one size (`roadseg download-check` lists all such pairs)"
-        )
-    return rgb_HWC, label_HW
 
 
 def _read_ahead(

@@ -60,7 +60,7 @@ def ohem(
 
 
 def dice(logits_BKHW: Tensor, label_BHW: Tensor) -> Tensor:
-    """1 - soft Dice (Milletari et al. 2016), over the whole batch, mean of the classes that are in its truth."""
+    """1 - soft Dice (Milletari et al. 2016) over the whole batch, mean of the classes in its truth."""
     valid_BHW = label_BHW != VOID
     prob_BKHW = logits_BKHW.float().softmax(1)
     losses, present = [], []
@@ -75,12 +75,12 @@ def dice(logits_BKHW: Tensor, label_BHW: Tensor) -> Tensor:
 
 
 def lovasz_softmax(logits_BKHW: Tensor, label_BHW: Tensor) -> Tensor:
-    """Lovász-Softmax (Berman et al. 2018, algorithm 1): a surrogate of the mean IoU of the classes present."""
+    """Lovász-Softmax (Berman et al. 2018, algorithm 1): a surrogate of the mean IoU of classes present."""
     valid_BHW = label_BHW != VOID
     prob_NK = logits_BKHW.float().softmax(1).permute(0, 2, 3, 1)[valid_BHW]
     label_N = label_BHW[valid_BHW].long()
     losses = []
-    for k in label_N.unique().tolist():
+    for k in torch.unique(label_N).tolist():
         truth_N = (label_N == k).float()
         error_N, order_N = (truth_N - prob_NK[:, k]).abs().sort(descending=True)
         truth_N = truth_N[order_N]

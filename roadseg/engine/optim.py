@@ -10,6 +10,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from roadseg.config import TrainConfig
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 # Validations without progress before `plateau` halves the learning rate.
 PLATEAU_PATIENCE = 4
 
@@ -74,8 +76,10 @@ def make_average(model: nn.Module, decay: float) -> AveragedModel | None:
     if decay == 0:
         return None
 
-    def average(averaged: list[Tensor], current: list[Tensor], steps: Tensor | int) -> None:
+    @torch.no_grad()
+    def average(averaged: Tensors, current: Tensors, steps: Tensor | int) -> None:
         n = int(steps)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, steps)
+        step = get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
+        step(averaged, current, steps)
 
-    return AveragedModel(model, multi_avg_fn=torch.no_grad()(average), use_buffers=True)
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)

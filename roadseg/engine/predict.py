@@ -23,7 +23,7 @@ class Predictor:
     """A network ready to run. The checkpoint's own model is left as it was."""
 
     def __init__(self, checkpoint: Checkpoint, config: InferConfig | None = None) -> None:
-        """Put the network on the device of `config`; raises ConfigError when this machine has no such device."""
+        """Put the network on the device of `config`; raises ConfigError where there is no such device."""
         self.config = config = config or InferConfig()
         self.scheme = checkpoint.scheme
         self.imgsz = config.imgsz or checkpoint.imgsz
@@ -47,10 +47,7 @@ class Predictor:
         """Map pictures to (mask_HW, probability float32 0..1): of class 1 (HW) for two classes, else KHW."""
         results = []
         for logits_KHW in self._full_size(images):
-            if self._binary:
-                probability = logits_KHW[0].sigmoid()
-            else:
-                probability = logits_KHW.softmax(0)
+            probability = logits_KHW[0].sigmoid() if self._binary else logits_KHW.softmax(0)
             mask_HW = self._decide(logits_KHW).to(torch.uint8)
             results.append((mask_HW.cpu().numpy(), probability.cpu().numpy()))
         return results
@@ -71,7 +68,7 @@ class Predictor:
         """Return each picture's logits at its own size, float32 KHW; for two classes the one margin, 1HW."""
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, rgb_HWC in enumerate(images):
-            groups[fit_size(*rgb_HWC.shape[:2], self.imgsz)].append(i)
+            groups[fit_size(rgb_HWC.shape[0], rgb_HWC.shape[1], self.imgsz)].append(i)
         results: list[Tensor | None] = [None] * len(images)
         for size, members in groups.items():
             batch = torch.stack([self._network_size(images[i], size) for i in members])

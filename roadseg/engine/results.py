@@ -4,13 +4,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from roadseg.config import Ids
 from roadseg.dataset.samples import Sample, read_label
 from roadseg.errors import DatasetError
 from roadseg.labels import ENCODINGS, RGB, LabelScheme, UInt8Array, label_ids
@@ -19,7 +20,6 @@ from roadseg.media.overlay import draw
 from roadseg.metrics import ConfusionMatrix, none_for_nan, per_image, scores
 from roadseg.report.run import Row, RunReport
 
-Ids = Literal["classes", "labelIds"]
 Probabilities = NDArray[np.float32]  # HW of class 1 for two classes, else KHW
 
 # Kind of output -> its folder below the output folder, and its suffix.

@@ -1,6 +1,5 @@
 """Starting a training in a folder of its own, and going on with one that was interrupted."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +7,6 @@ from roadseg.config import TrainConfig
 from roadseg.engine.sources import find_sources
 from roadseg.engine.train import Trainer, TrainListener, TrainResult
 from roadseg.errors import CheckpointError, OutputError
-from roadseg.media.output import atomic_write
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, previous_of
 
 
@@ -24,11 +22,10 @@ def new_folder(parent: Path, name: str) -> Path:
 def start_training(config: TrainConfig, folder: Path, listener: TrainListener) -> TrainResult:
     """Train from the start into `folder`; raises OutputError when a run is there already."""
     if (folder / "last.pt").exists():
-        raise OutputError(f"{folder}: holds a run already. Go on with it by --resume {folder}, or choose another --name.")
-    trainer = Trainer(config, find_sources(config), folder, listener)
-    settings = json.dumps(config.to_dict(), indent=2) + "\n"
-    atomic_write(folder / "config.json", settings.encode())
-    return trainer.run()
+        raise OutputError(
+            f"{folder}: holds a run already. Go on with it by --resume {folder}, or choose another --name."
+        )
+    return Trainer(config, find_sources(config), folder, listener).run()
 
 
 def resume_training(folder: Path, listener: TrainListener, *, device: str, workers: int) -> TrainResult:
@@ -49,7 +46,9 @@ def _load_state(folder: Path, listener: TrainListener) -> Checkpoint:
     """Read `last.pt`, or the one before it if that is damaged (and say so)."""
     last = folder / "last.pt"
     if not last.is_file():
-        raise CheckpointError(f"{folder}: no last.pt in it, so there is nothing to resume. Give the folder of a run.")
+        raise CheckpointError(
+            f"{folder}: no last.pt in it, so there is nothing to resume. Give the folder of a run."
+        )
     try:
         return load_checkpoint(last)
     except CheckpointError as error:

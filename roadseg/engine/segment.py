@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 
-from roadseg.config import InferConfig
+from roadseg.config import Ids, InferConfig
 from roadseg.engine.predict import Predictor
-from roadseg.engine.results import OUTPUTS, Ids, Picture, Probabilities, ResultWriter, TruthReader, score_run
+from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader, score_run
 from roadseg.errors import ConfigError, OutputError, RoadsegError
 from roadseg.labels import ENCODINGS, UInt8Array
 from roadseg.media.images import ImageJob, output_stems, read_rgb

@@ -34,7 +34,9 @@ def find_sources(config: TrainConfig) -> list[Source]:
         )
         shared = {sample.image for sample in train} & {sample.image for sample in val}
         if shared:
-            raise DatasetError(f"{min(shared)}: the picture is in both train and val; move it to one of them.")
+            raise DatasetError(
+                f"{min(shared)}: the picture is in both train and val; move it to one of them."
+            )
         name = root.resolve().name.replace(",", "_") or f"data{i + 1}"
         taken = {source.name for source in sources}
         sources.append(Source(f"{name}-{i + 1}" if name in taken else name, train, val))

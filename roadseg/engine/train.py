@@ -1,6 +1,7 @@
 """Training: epochs over an augmented data set, validation at label resolution, checkpoints, exact resume."""
 
 import copy
+import json
 import math
 import time
 from collections.abc import Sequence
@@ -14,8 +15,8 @@ from torch.utils.data import DataLoader
 
 from roadseg.config import InferConfig, TrainConfig, get_model_config
 from roadseg.dataset.augment import make_augmentation
-from roadseg.dataset.samples import Sample
 from roadseg.dataset.segmentation import EpochSampler, SegmentationDataset, require_good_labels
+from roadseg.engine.comparison import write_comparison
 from roadseg.engine.device import autocast, half_precision, resolve_device
 from roadseg.engine.evaluate import evaluate
 from roadseg.engine.losses import SegmentationLoss
@@ -24,10 +25,10 @@ from roadseg.engine.predict import Predictor
 from roadseg.engine.sources import Source, evenly, primary_score
 from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 from roadseg.labels import LabelScheme, get_scheme
+from roadseg.media.output import write_text
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from roadseg.model.unet import RoadNet, build_model
 from roadseg.report.curves import write_curves, write_results
-from roadseg.engine.comparison import write_comparison
 
 # Pictures that are drawn after each validation, spread evenly over the validation set.
 SHOWN = 6
@@ -67,10 +68,14 @@ class TrainResult:
 
 
 class Trainer:
-    """One run in one folder: `last.pt`, `best.pt`, `results.csv`, `config.json`, `curves.png`, `samples/`."""
+    """One run in one folder: `last.pt`, `best.pt`, `results.csv`, `curves.png`, `samples/`."""
 
     def __init__(
-        self, config: TrainConfig, sources: Sequence[Source], folder: Path, listener: TrainListener | None = None
+        self,
+        config: TrainConfig,
+        sources: Sequence[Source],
+        folder: Path,
+        listener: TrainListener | None = None,
     ) -> None:
         self.config, self.sources, self.folder = config, sources, folder
         self.listener = listener or TrainListener()
@@ -84,7 +89,9 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = initial_model(config, self.scheme).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = make_average(self.model, config.ema)
-        self.loss = SegmentationLoss(config.loss, config.class_weights, config.label_smoothing).to(self.device)
+        self.loss = SegmentationLoss(config.loss, config.class_weights, config.label_smoothing).to(
+            self.device
+        )
         self.optimizer = make_optimizer(self.model, config)
         self.dtype = half_precision(self.device, config.amp)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
@@ -98,7 +105,7 @@ class Trainer:
         self.loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
             self.dataset,
             config.batch_size,
-            sampler=self.sampler,  # type: ignore[arg-type]  # its keys are pairs
+            sampler=self.sampler,
             num_workers=config.workers,
             drop_last=drop_last,
             pin_memory=self.device.type == "cuda",
@@ -113,11 +120,11 @@ class Trainer:
         unread = unread + [sample for source in self.sources for sample in source.val]
         require_good_labels(unread, self.scheme, self.listener.checking)
         self.dataset.fill_cache(self.config.cache, self.folder.parent / "cache", self.listener.caching)
-        started, pictures = time.perf_counter(), 0
+        write_text(self.folder / "config.json", json.dumps(self.config.to_dict(), indent=2) + "\n")
+        started = time.perf_counter()
         while len(self.history) < self.config.epochs and not self._stalled():
             epoch = len(self.history) + 1
             loss, lr = self._train_epoch(epoch)
-            pictures += len(self.loader) * self.config.batch_size
             row: dict[str, Any] = {"epoch": epoch, "lr": lr, "loss": loss, "score": None}
             best = False
             if epoch % self.config.val_every == 0 or epoch == self.config.epochs:
@@ -131,7 +138,11 @@ class Trainer:
             self._save(best)
             self.listener.epoch(row, best)
         return TrainResult(
-            self.folder, len(self.history), self.best_epoch, self.best_score, len(self.history) < self.config.epochs
+            self.folder,
+            len(self.history),
+            self.best_epoch,
+            self.best_score,
+            len(self.history) < self.config.epochs,
         )
 
     @property
@@ -140,14 +151,15 @@ class Trainer:
 
     @property
     def best_epoch(self) -> int:
-        return max(self._validated(), key=lambda row: row["score"])["epoch"] if self._validated() else 0
+        best = max(self._validated(), key=lambda row: float(row["score"]), default={"epoch": 0})
+        return int(best["epoch"])
 
     def _validated(self) -> list[dict[str, Any]]:
         return [row for row in self.history if row["score"] is not None]
 
     def _stalled(self) -> bool:
         since = sum(row["epoch"] > self.best_epoch for row in self._validated())
-        return 0 < self.config.patience <= since
+        return bool(0 < self.config.patience <= since)
 
     def _train_epoch(self, epoch: int) -> tuple[float, float]:
         """Return the mean loss of the epoch and its last learning rate."""
@@ -177,8 +189,8 @@ class Trainer:
         mean = total.item() / len(self.loader)
         if not math.isfinite(mean):
             raise RoadsegError(
-                f"The loss became {mean} in epoch {epoch}: training has diverged. {self.folder} keeps the last good "
-                "epoch; start again with a lower --lr."
+                f"The loss became {mean} in epoch {epoch}: training has diverged. {self.folder} keeps "
+                "the last good epoch; start again with a lower --lr."
             )
         return mean, lr
 
@@ -243,8 +255,8 @@ class Trainer:
         state = checkpoint.training
         if state is None:
             raise CheckpointError(
-                f"{checkpoint.source}: holds weights, but no state of a training. Resume from last.pt, or start a new "
-                "run from these weights with --weights."
+                f"{checkpoint.source}: holds weights, but no state of a training. Resume from last.pt, or "
+                "start a new run from these weights with --weights."
             )
         self.model.load_state_dict(state["model"])
         if self.average:
@@ -259,8 +271,8 @@ class Trainer:
 def initial_model(config: TrainConfig, scheme: LabelScheme) -> RoadNet:
     """Return the network to start from: fresh, or with the weights of `config.weights`.
 
-    Where that checkpoint has other classes, everything but the head is taken over. Raises CheckpointError when
-    it is another network.
+    Where that checkpoint has other classes, everything but the head is taken over. Raises CheckpointError
+    when it is another network.
     """
     model = build_model(get_model_config(config.model), scheme.num_classes)
     if config.weights is None:
@@ -268,7 +280,7 @@ def initial_model(config: TrainConfig, scheme: LabelScheme) -> RoadNet:
     given = load_checkpoint(Path(config.weights))
     if given.model.config != model.config:
         raise CheckpointError(
-            f"{config.weights}: holds another network than --model {config.model}. Name the model it was made for."
+            f"{config.weights}: holds another network than --model {config.model}; name the one it is of."
         )
     weights = given.model.state_dict()
     if given.scheme.classes != scheme.classes:

@@ -1,9 +1,9 @@
 """The fast way to decode a JPEG, taken only for files that are proven whole.
 
-OpenCV decodes 2048x1024 in 9 ms where Pillow takes 22 (208 against 66 pictures a second on two cores), to
-the same bits. But OpenCV 4 returns what there is of a truncated file, the rest grey, and says nothing. So the
-file is walked first, marker by marker (0.1 ms). Of 6000 files cut, overwritten or blanked at random, OpenCV
-(4.9 and 5.0) behind this walk took none that Pillow refuses.
+OpenCV decodes 2048x1024 in 9 ms where Pillow takes 22 (208 against 66 pictures a second on two cores; at
+1280x720 it is 4 against 5 ms), to the same bits. But OpenCV 4 returns what there is of a truncated file, the
+rest grey, and says nothing. So the file is walked first, marker by marker (0.1 ms). Of 6000 files cut,
+overwritten or blanked at random, OpenCV (4.9 and 5.0) behind this walk took none that Pillow refuses.
 """
 
 import re

@@ -14,4 +14,5 @@ def resize_rgb(image_CHW: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize `image_CHW` uint8 to `size` (height, width), bilinear, anti-aliased when it shrinks."""
     if tuple(image_CHW.shape[-2:]) == size:
         return image_CHW
-    return F.resize(image_CHW, list(size), antialias=True)
+    resized: Tensor = F.resize(image_CHW, list(size), antialias=True)
+    return resized

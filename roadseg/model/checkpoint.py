@@ -115,17 +115,21 @@ def load_checkpoint(path: Path | None = None) -> Checkpoint:
     """
     path = bundled_weights() if path is None else path
     if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such weights file. Check --weights, or leave it out to use ours.")
+        raise CheckpointError(
+            f"{path}: there is no such weights file. Check --weights, or leave it out to use ours."
+        )
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    if not isinstance(content, dict) or not {"format", "model_config", "label_scheme", "weights"} <= set(content):
+    if not isinstance(content, dict) or not {"format", "model_config", "label_scheme", "weights"} <= set(
+        content
+    ):
         raise CheckpointError(
             f"{path}: this is not a roadseg checkpoint (a bare state dict, or another program's). "
             "Use a file that `roadseg train` wrote."
         )
     if content["format"] != FORMAT:
         raise CheckpointError(
-            f"{path}: checkpoint format {content['format']} of roadseg {content.get('roadseg_version', '?')}, but "
-            f"roadseg {roadseg.__version__} reads format {FORMAT}. Install the roadseg that wrote it."
+            f"{path}: checkpoint format {content['format']} of roadseg {content.get('roadseg_version', '?')}"
+            f", but roadseg {roadseg.__version__} reads format {FORMAT}. Install the roadseg that wrote it."
         )
     try:
         return _build(content, str(path))
@@ -163,13 +167,13 @@ def _read_torch(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path}: refused, because it is damaged, or holds Python objects, which could run code when loaded. "
-            "Use a file that `roadseg train` wrote, or a .safetensors file."
+            f"{path}: refused, because it is damaged, or holds Python objects, which could run code when "
+            "loaded. Use a file that `roadseg train` wrote, or a .safetensors file."
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{path}: not a readable checkpoint; it is damaged. Copy it again, or use {previous_of(path).name} "
-            "beside it if there is one."
+            f"{path}: not a readable checkpoint; it is damaged. Copy it again, or use "
+            f"{previous_of(path).name} beside it if there is one."
         ) from error
 
 
@@ -179,7 +183,9 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
             weights: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file; it is damaged or cut short.") from error
+        raise CheckpointError(
+            f"{path}: not a readable safetensors file; it is damaged or cut short."
+        ) from error
     try:
         described = json.loads(metadata.get(METADATA_KEY, "{}"))
     except ValueError as error:

@@ -114,7 +114,9 @@ class Join(nn.Module):
     def forward(self, coarse_BChw: Tensor, fine_BChw: Tensor) -> Tensor:
         # Nearest, not bilinear: as good before a 3x3 convolution, faster, and deterministic on CUDA.
         up = F.interpolate(self.project(coarse_BChw), scale_factor=2.0, mode="nearest")
-        return self.refine(up + fine_BChw if self.skip == "sum" else torch.cat([up, fine_BChw], dim=1))
+        both = up + fine_BChw if self.skip == "sum" else torch.cat([up, fine_BChw], dim=1)
+        refined: Tensor = self.refine(both)
+        return refined
 
 
 class RoadNet(nn.Module):
@@ -143,7 +145,7 @@ class RoadNet(nn.Module):
         raise NotImplementedError
 
     def fold(self) -> "RoadNet":
-        """Fold every BatchNorm into its convolution, in place: the same result in less time. For inference."""
+        """Fold every BatchNorm into its convolution, in place, for inference: same result, less time."""
         self.eval()
         for module in self.modules():
             if isinstance(module, ConvNorm):
@@ -189,7 +191,7 @@ def _double(inputs: int, outputs: int, norm: Norm) -> nn.Sequential:
 
 
 class ClassicUNet(RoadNet):
-    """The U-Net of Ronneberger et al. 2015 with padded convolutions and normalisation, as everyone runs it."""
+    """The U-Net of Ronneberger et al. 2015 with padding and normalisation, as everyone runs it."""
 
     def __init__(self, config: UNetConfig, num_classes: int) -> None:
         super().__init__(config, num_classes)
@@ -223,5 +225,5 @@ def build_model(config: UNetConfig, num_classes: int) -> RoadNet:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    nn.init.normal_(model.head.weight, std=0.01)  # type: ignore[arg-type]  # near-uniform first guess
+    nn.init.normal_(model.head.weight, std=0.01)  # near-uniform first guess
     return model

@@ -2,12 +2,12 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from roadseg.media.output import atomic_write
@@ -44,7 +44,7 @@ def write_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
         axes.spines[["top"]].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
     image = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(image)
+    figure.savefig(image, format="png")
     atomic_write(path, image.getvalue())
 
 
@@ -57,7 +57,7 @@ def _draw_scores(axes: Axes, validated: Sequence[dict[str, Any]]) -> None:
         accuracy = name.endswith("_pixel_accuracy")
         axes.plot(
             [row["epoch"] for row in validated],
-            [row.get(name) for row in validated],
+            [row.get(name, math.nan) for row in validated],
             color=COLORS[i // 2 % len(COLORS)],
             linestyle="--" if accuracy else "-",
             alpha=0.5 if accuracy else 1.0,

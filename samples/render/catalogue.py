@@ -175,7 +175,9 @@ VAL: Final[dict[str, list[Plan]]] = {
             bonnet=True,
             view=View(focal=0.85),
         ),
-        Plan(seed=304, place="motorway", weather="clear", lanes=(0, 2), traffic=6, trees=0.7, dry=True),
+        Plan(
+            seed=304, place="motorway", weather="clear", lanes=(0, 3), traffic=7, dry=True, view=View(d=4.9)
+        ),
         Plan(
             seed=305,
             place="city",

@@ -28,7 +28,6 @@ class Post:
     height: float
     radius: float
     colour: tuple[float, float, float] = STEEL
-    label: int = POLE
     banded: bool = False  # with a dark band, as on a delineator
 
     def cast(self, shadows: Shadows) -> None:
@@ -50,9 +49,7 @@ class Post:
                 colour = np.where(((hit.v > 0.62) & (hit.v < 0.84))[:, None], rgb(0.02, 0.02, 0.02), colour)
             return np.asarray(colour * light.on(normal, hit.point, sunlit), np.float32)
 
-        canvas.face(
-            self.place - right * self.radius, right * 2 * self.radius, UP * self.height, self.label, shade
-        )
+        canvas.face(self.place - right * self.radius, right * 2 * self.radius, UP * self.height, POLE, shade)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """Something long and low, from start to end: 'wall', 'concrete', 'rail', 'bars' or 'mesh'."""
+    """Something long and low, from start to end: 'wall', 'rail', 'bars' or 'mesh'."""
 
     start: Array
     end: Array
@@ -109,7 +106,7 @@ class Barrier:
         return self.start
 
     def cast(self, shadows: Shadows) -> None:
-        if self.kind in ("wall", "concrete"):
+        if self.kind == "wall":
             thick = np.array([0.2, 0.0], np.float32)
             foot = np.stack([self.start[:2], self.end[:2], self.end[:2] + thick, self.start[:2] + thick])
             shadows.block(foot, self.height)
@@ -119,7 +116,7 @@ class Barrier:
         normal = unit(np.cross(across, UP))
         if float((canvas.origin - self.start) @ normal) < 0:
             normal = -normal
-        label = {"wall": WALL, "concrete": WALL, "rail": GUARD_RAIL}.get(self.kind, FENCE)
+        label = {"wall": WALL, "rail": GUARD_RAIL}.get(self.kind, FENCE)
 
         def mask(u: Array, v: Array, grain: Array) -> NDArray[np.bool_]:
             if self.kind == "rail":
@@ -143,9 +140,6 @@ class Barrier:
                 joint = np.maximum(joint, stroke(np.mod(hit.u + 0.15 * row, 0.3) - 0.15, 0.012, hit.grain))
                 tone = tone * (1 - 0.3 * joint) * (0.7 + 0.3 * np.clip(hit.v / 0.4, 0, 1))
                 colour = rgb(0.22, 0.13, 0.095)
-            elif self.kind == "concrete":
-                tone = tone * (1 - 0.35 * stroke(np.mod(hit.u, 4.0) - 2.0, 0.04, hit.grain))
-                colour = rgb(0.27, 0.26, 0.245)
             else:
                 colour = rgb(0.045, 0.055, 0.05)
             return np.asarray(colour * tone[:, None] * light.on(normal, hit.point, sunlit), np.float32)

@@ -119,7 +119,7 @@ class Ground:
                 colour = self._painted(colour, part)
                 gloss[index] = 1.0
             elif surface in ("slabs", "bricks", "kerb", "setts"):
-                gloss[index] = 0.6
+                gloss[index] = 0.35
             albedo[index], label[index] = colour, zone_label
         return albedo, gloss, label
 
@@ -196,7 +196,7 @@ class Ground:
                 part = np.clip(
                     (paint.length / 2 - np.abs(p.s - paint.s - paint.length / 2)) / p.grain + 0.5, 0, 1
                 )
-                part *= (p.out < -0.25) & (p.d > paint.left) & (p.d < paint.right)
+                part *= (p.out < -0.25) & (p.d > paint.left)
                 if paint.bars:
                     part *= np.clip((0.25 - np.abs(np.mod(p.d, 1.0) - 0.5)) / p.grain + 0.5, 0, 1)
             else:

@@ -21,7 +21,7 @@ def lay_road(plan: Plan) -> Road:
     """The road that the plan orders."""
     oncoming, ours = plan.lanes
     middles = tuple((i + 0.5) * LANE for i in range(-oncoming, ours))
-    kerbside = BAY if plan.parked and not plan.bays else 0.35
+    kerbside = BAY if plan.parked and not plan.bays else 0.8
     left, right = -oncoming * LANE - kerbside, ours * LANE + kerbside
     paint: list[Paint] = []
     if plan.markings:

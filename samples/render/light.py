@@ -120,13 +120,13 @@ WEATHERS = {
         zenith=rgb(0.26, 0.38, 0.58), clouds=0.3, haze=0.0016,
     ),
     "fog": replace(
-        _OVERCAST, sun_rgb=rgb(0.02, 0.02, 0.02), haze=0.017, horizon=rgb(0.80, 0.82, 0.83),
+        _OVERCAST, sun_rgb=rgb(0.02, 0.02, 0.02), haze=0.011, horizon=rgb(0.80, 0.82, 0.83),
         zenith=rgb(0.78, 0.80, 0.82), clouds=0.0,
     ),
     "rain": replace(
         _OVERCAST, sun_rgb=rgb(0.02, 0.02, 0.02), sky_rgb=rgb(0.62, 0.65, 0.70),
-        horizon=rgb(0.74, 0.77, 0.80), zenith=rgb(0.52, 0.56, 0.62), clouds=0.75, haze=0.0035, wet=0.85,
-        exposure=1.15,
+        horizon=rgb(0.74, 0.77, 0.80), zenith=rgb(0.52, 0.56, 0.62), clouds=0.75, haze=0.002, wet=0.85,
+        exposure=1.08,
     ),
     "dusk": replace(
         _NIGHT, sky_rgb=rgb(0.16, 0.18, 0.24), zenith=rgb(0.10, 0.15, 0.28), horizon=rgb(0.50, 0.36, 0.28),

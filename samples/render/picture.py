@@ -37,7 +37,7 @@ def photograph(
     linear, label = canvas.resolve()
     rng = np.random.default_rng([street.plan.seed, round(time * 1000)])
     plan = street.plan
-    return develop(linear, light.exposure * plan.brightness, plan.tint, light.night, rng), label
+    return develop(linear, light.exposure, plan.tint, light.night, rng), label
 
 
 def _shadows(things: list[Thing], light: Light, camera: Camera) -> tuple[Shadows, list[float]]:

@@ -47,4 +47,3 @@ class Plan:
     dry: bool = False  # the grass is yellow
     bonnet: bool = False
     tint: tuple[float, float, float] = (0.93, 1.02, 0.94)  # white balance; Cityscapes is greenish
-    brightness: float = 1.0

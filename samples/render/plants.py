@@ -173,7 +173,6 @@ class Hedge:
     start: Array
     end: Array
     height: float
-    colour: tuple[float, float, float] = GREENS[2]
 
     @property
     def place(self) -> Array:
@@ -198,8 +197,6 @@ class Hedge:
             leaves = [(0.05, 0.3), (0.12, 0.28), (0.4, 0.22), (1.5, 0.2)]
             tone = np.clip(0.85 + noise.layers(hit.u, hit.v, hit.grain, leaves), 0.15, 2.2)
             tone = tone * (0.35 + 0.65 * np.clip(hit.v / self.height, 0, 1))
-            return np.asarray(
-                rgb(*self.colour) * 1.3 * tone[:, None] * light.on(normal, hit.point), np.float32
-            )
+            return np.asarray(rgb(*GREENS[2]) * 1.3 * tone[:, None] * light.on(normal, hit.point), np.float32)
 
         canvas.face(self.start, across, _UP * self.height * 1.06, VEGETATION, shade, mask)

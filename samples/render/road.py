@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from render.camera import Array
 
 # Cityscapes label ids (cityscapesScripts, helpers/labels.py)
-UNLABELED, EGO, ROAD, SIDEWALK, PARKING = 0, 1, 7, 8, 9
+EGO, ROAD, SIDEWALK, PARKING = 1, 7, 8, 9
 BUILDING, WALL, FENCE, GUARD_RAIL, POLE, LIGHT, SIGN = 11, 12, 13, 14, 17, 19, 20
-VEGETATION, TERRAIN, SKY, PERSON, RIDER, CAR, TRUCK, BUS, BICYCLE = 21, 22, 23, 24, 25, 26, 27, 28, 33
+VEGETATION, TERRAIN, SKY, PERSON, CAR, TRUCK, BUS, BICYCLE = 21, 22, 23, 24, 26, 27, 28, 33
 
 FAR = 900.0  # metres; the road's course is known from 60 behind the start to here
 
@@ -40,8 +40,7 @@ class Zebra(NamedTuple):
     s: float
     length: float = 3.5
     bars: bool = True
-    left: float = -99.0
-    right: float = 99.0
+    left: float = -99.0  # it begins at this d
 
 
 class Arrow(NamedTuple):

@@ -1,0 +1,80 @@
+"""How `roadseg segment` runs and looks."""
+
+from pathlib import Path
+
+from roadseg.cli import render
+from roadseg.config import InferConfig
+from roadseg.engine.predict import Predictor
+from roadseg.engine.segment import SegmentConfig, segment
+from roadseg.media.find import find_images
+from roadseg.model.checkpoint import load_checkpoint
+from roadseg.report.run import Row, RunReport
+
+# Failures that are printed; the report has all of them.
+SHOWN_FAILURES = 10
+
+
+def run_segment(
+    inputs: list[str],
+    weights: Path | None,
+    config: SegmentConfig,
+    infer: InferConfig,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Segment the inputs, show how it went, and return the exit code."""
+    jobs = find_images(*inputs, exclude=Path(config.out))
+    predictor = Predictor(load_checkpoint(weights), infer)
+    settings = {
+        "inputs": inputs,
+        "weights": str(weights) if weights else "bundled",
+        "device": str(predictor.device),
+        "imgsz": predictor.imgsz,
+        "threshold": infer.threshold,
+    }
+    report = RunReport(command="segment", settings=settings)
+    try:
+        with render.progress("Segmenting", "pictures", quiet or as_json) as update:
+
+            def progress(row: Row, done: int, total: int) -> None:
+                update(done, total)
+
+            segment(config, predictor, jobs, report, progress)
+    finally:
+        if report.finished:  # else it was refused before it began
+            if as_json:
+                render.print_json(report.to_dict())
+            else:
+                _show(report, config)
+    return report.exit_code
+
+
+def _show(report: RunReport, config: SegmentConfig) -> None:
+    totals = report.totals()
+    seconds = totals["seconds"]
+    rate = f", {totals['ok'] / seconds:.1f} pictures/s" if seconds else ""
+    counts = ", ".join(f"{totals[name]} {name}" for name in ("ok", "skipped", "failed") if totals[name])
+    render.out.print(f"{totals['inputs']} pictures: {counts} in {seconds:.1f} s{rate}", markup=False)
+    if totals["mean_road_fraction"] is not None:
+        render.out.print(
+            f"road: {render.percent(totals['mean_road_fraction'])} % of a picture on average", markup=False
+        )
+    if report.scores:
+        per_class = report.scores["global"]["per_class"]
+        rows = [
+            [name, *(render.percent(v[k]) for k in ("iou", "precision", "recall", "f1"))]
+            for name, v in per_class.items()
+        ]
+        render.table("Scores over the whole run", ["class", "IoU %", "precision %", "recall %", "F1 %"], rows)
+        render.out.print(
+            f"mean IoU of a picture {render.percent(totals['mean_iou_per_image'])} %", markup=False
+        )
+    failures = [row for row in report.rows if row.status == "failed"]
+    for row in failures[:SHOWN_FAILURES]:
+        render.error(f"{row.input}: {row.error}")
+    if len(failures) > SHOWN_FAILURES:
+        render.note(f"... and {len(failures) - SHOWN_FAILURES} more failures; the report lists all.")
+    render.out.print(
+        f"Masks: {Path(config.out) / 'masks'}\nReport: {Path(config.out) / config.report_name}.csv",
+        markup=False,
+    )

@@ -1,0 +1,121 @@
+"""The sample pictures are what their script draws, and their labels are official and plausible."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+PICTURES = sorted((SAMPLES / "cityscapes" / "leftImg8bit").rglob("*.png"))
+FRAMES = sorted((SAMPLES / "frames").rglob("*.jpg"))
+MASKS = sorted((SAMPLES / "drive_labels").glob("*.png"))
+OFFICIAL_IDS = set(range(34))  # Cityscapes labels.py, without the licence plate's -1
+ROAD, CAR, SKY, VEGETATION = 7, 26, 23, 21
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def label_of(picture: Path) -> Path:
+    city = picture.relative_to(SAMPLES / "cityscapes" / "leftImg8bit")
+    name = city.name.replace("_leftImg8bit", "_gtFine_labelIds")
+    return SAMPLES / "cityscapes" / "gtFine" / city.with_name(name)
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[ModuleType]:
+    """samples/make_samples.py, imported as it is when it is run."""
+    sys.path.insert(0, str(SAMPLES))
+    try:
+        yield importlib.import_module("make_samples")
+    finally:
+        sys.path.remove(str(SAMPLES))
+
+
+def assert_same_picture(drawn: np.ndarray, committed: np.ndarray, tolerance: float) -> None:
+    """Equal but for what other versions of the libraries round or compress in another way."""
+    assert drawn.shape == committed.shape
+    assert np.abs(drawn.astype(int) - committed.astype(int)).mean() < tolerance
+
+
+def test_a_scene_drawn_again_is_the_committed_one(script: ModuleType) -> None:
+    city, plans = next(iter(script.VAL.items()))
+    picture, label = script.cityscapes_scene(plans[3])
+    committed = (
+        SAMPLES / "cityscapes" / "leftImg8bit" / "val" / city / f"{city}_000003_000019_leftImg8bit.png"
+    )
+    np.testing.assert_array_equal(label, pixels(label_of(committed)))
+    assert_same_picture(picture, pixels(committed), tolerance=0.5)
+
+
+def test_the_drives_masks_belong_to_its_frames(script: ModuleType) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(SAMPLES / "drive.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == script.DRIVE_SIZE
+        assert stream.average_rate == script.DRIVE_FPS
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+    assert len(frames) == script.DRIVE_FRAMES
+    numbers = [int(mask.stem) for mask in MASKS]
+    assert numbers == list(range(0, script.DRIVE_FRAMES, script.LABEL_EVERY))
+    index, picture, label = next(script.drive(range(numbers[-1], numbers[-1] + 1)))
+    np.testing.assert_array_equal(script.road_mask(label), pixels(MASKS[-1]))
+    assert_same_picture(picture, frames[index], tolerance=6)
+
+
+def test_the_video_can_be_played_while_it_loads() -> None:
+    data = (SAMPLES / "drive.mp4").read_bytes()
+    assert 0 < data.index(b"moov") < data.index(b"mdat")
+    assert len(data) < 1_000_000
+
+
+def test_the_folders_hold_what_the_readme_says() -> None:
+    split = [picture.relative_to(SAMPLES / "cityscapes" / "leftImg8bit").parts[0] for picture in PICTURES]
+    assert (split.count("train"), split.count("val"), len(FRAMES)) == (16, 8, 8)
+    assert len({picture.parent.name for picture in PICTURES}) == 3
+    assert {len(frame.relative_to(SAMPLES / "frames").parts) for frame in FRAMES} == {1, 2}
+    assert len(list((SAMPLES / "cityscapes" / "gtFine").rglob("*.png"))) == len(PICTURES)
+    made = [path for path in SAMPLES.rglob("*") if path.suffix in {".png", ".jpg", ".mp4"}]
+    assert sum(path.stat().st_size for path in made) < 6_000_000
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.name.removesuffix("_leftImg8bit.png"))
+def test_each_scene_has_a_plausible_official_label(picture: Path) -> None:
+    image, label = pixels(picture), pixels(label_of(picture))
+    assert image.shape == (256, 512, 3)
+    assert image.dtype == label.dtype == np.uint8
+    assert label.shape == (256, 512)
+    assert set(np.unique(label).tolist()) <= OFFICIAL_IDS
+    road = label == ROAD
+    assert 0.2 < road.mean() < 0.6
+    assert road[:90].mean() < 0.02  # nothing of it hangs in the sky
+    assert (label == SKY).any()
+    assert (label == CAR).any()
+    assert (label == VEGETATION).any()
+    # Asphalt is grey, whatever the light, and not one flat colour.
+    red, _, blue = image[road].mean(0)
+    assert abs(red - blue) < 30
+    assert image[road].std() > 4
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=lambda path: path.stem)
+def test_each_frame_is_a_picture_with_content(frame: Path) -> None:
+    image = pixels(frame)
+    assert image.shape in {(360, 640, 3), (540, 960, 3)}
+    assert image.std() > 20
+
+
+@pytest.mark.parametrize("mask", MASKS, ids=lambda path: path.stem)
+def test_each_mask_of_the_drive_is_a_road_mask(mask: Path) -> None:
+    road = pixels(mask)
+    assert road.shape == (360, 640)
+    assert set(np.unique(road).tolist()) == {0, 255}
+    assert 0.2 < (road == 255).mean() < 0.6
