@@ -20,6 +20,7 @@ Schedule = Literal["cosine", "poly", "plateau"]
 Cache = Literal["ram", "disk", "none"]
 AugmentStrength = Literal["none", "light", "strong"]
 Ids = Literal["classes", "labelIds"]
+Existing = Literal["refuse", "overwrite", "skip"]
 
 
 def _one_of(name: str, value: object, kind: object) -> None:
@@ -128,6 +129,62 @@ class InferConfig(_Plain):
             _between("imgsz", self.imgsz, 32, 8192)
         _between("threshold", self.threshold, 0.0, 1.0)
         _between("batch_size", self.batch_size, 1, 4096)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentConfig(_Plain):
+    """What `segment` writes, and how."""
+
+    out: str
+    """Output folder: masks/, overlays/, probs/ and the report go below it."""
+    overlay: bool = True
+    """Write overlays/NAME.jpg: the picture with the mask drawn on it."""
+    opacity: float = 0.45
+    """Of the overlay's colours, 0..1."""
+    save_probs: bool = False
+    """Write probs/NAME.png, 8-bit grey, 255 = certain: of class 1 (road) for two classes; for more, of the
+    class that the mask shows. 16 bits would be four times as large, for digits that no model means."""
+    ids: Ids = "classes"
+    """What a mask's pixels hold. classes: 0 and 255 for two classes (255 = class 1, road), and for more class
+    indices with a palette. labelIds: the official Cityscapes ids."""
+    existing: Existing = "refuse"
+    """Where outputs are there already: stop before anything is done, replace them, or skip the inputs that
+    have all of theirs. Skipped inputs keep what the earlier report says of them."""
+    labels: str | None = None
+    """Folder of true labels, laid out like the inputs; a picture without a label of its size fails."""
+    label_format: str = "road-mask"
+    """How the labels are written: a name in `roadseg.labels.ENCODINGS`."""
+    shard: tuple[int, int] = (1, 1)
+    """(i, n): do every n-th input from the i-th on, 1 <= i <= n. Each shard writes a report of its own."""
+    fail_fast: bool = False
+    """Stop at the first input that fails."""
+    batch_size: int = InferConfig.batch_size
+    workers: int = 4
+    """Threads that read and write."""
+
+    def __post_init__(self) -> None:
+        _one_of("ids", self.ids, Ids)
+        _one_of("existing", self.existing, Existing)
+        _between("opacity", self.opacity, 0.0, 1.0)
+        _between("batch_size", self.batch_size, 1, 4096)
+        _between("workers", self.workers, 1, 256)
+        index, count = self.shard
+        if not 1 <= index <= count:
+            raise ConfigError(f"shard is {index}/{count}, but must be i/n with i from 1 to n.")
+
+    @property
+    def report_name(self) -> str:
+        """`report`, or one name for each shard: they share the output folder."""
+        index, count = self.shard
+        return "report" if count == 1 else f"report-{index}of{count}"
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`2/4` -> (2, 4). ConfigError for anything else."""
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal()):
+        raise ConfigError(f"shard is {text!r}, but must be i/n, such as 2/4.")
+    return int(index), int(count)
 
 
 @dataclass(frozen=True, kw_only=True)

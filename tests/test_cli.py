@@ -223,6 +223,7 @@ MISTAKES: list[tuple[tuple[Any, ...], int, str]] = [
     (("segment", "{data}", "--out", "{data}"), 1, "{data}"),
     (("segment", "{data}", "--threshold", "2"), 2, "threshold is 2"),
     (("segment", "{data}", "--shard", "5/2"), 2, "shard"),
+    (("segment", "{data}", "--labels", "{data}", "--label-format", "moon"), 2, "label_format is 'moon'"),
     (("segment",), 2, "INPUT"),
     (("fly",), 2, "fly"),
 ]

@@ -11,11 +11,11 @@ import pytest
 from conftest import tiny_checkpoint
 from PIL import Image
 
-from roadseg.config import InferConfig
+from roadseg.config import InferConfig, SegmentConfig, parse_shard
 from roadseg.engine import results
 from roadseg.engine import segment as segment_module
 from roadseg.engine.predict import Predictor
-from roadseg.engine.segment import SegmentConfig, parse_shard, segment
+from roadseg.engine.segment import segment
 from roadseg.errors import ConfigError, DatasetError, MediaError, OutputError
 from roadseg.labels import CITYSCAPES_LABELS, get_scheme
 from roadseg.media.images import find_images, read_rgb, write_mask, write_rgb
@@ -563,10 +563,6 @@ def test_fail_fast_stops_at_the_first_failure(frames: Path, tmp_path: Path) -> N
     [
         ({"ids": "trainIds"}, "ids is 'trainIds', but must be one of: classes, labelIds"),
         ({"existing": "delete"}, "existing is 'delete'"),
-        (
-            {"label_format": "cityscapes"},
-            "label_format is 'cityscapes', but must be one of: cityscapes-labelIds",
-        ),
         ({"opacity": 1.5}, "opacity is 1.5"),
         ({"opacity": float("nan")}, "opacity is nan"),
         ({"batch_size": 0}, "batch_size is 0"),

@@ -8,7 +8,18 @@ from typer.core import TyperGroup
 
 import roadseg
 from roadseg.cli import options, render
-from roadseg.config import AugmentStrength, Cache, Ids, InferConfig, Loss, Optimizer, Schedule, TrainConfig
+from roadseg.config import (
+    AugmentStrength,
+    Cache,
+    Ids,
+    InferConfig,
+    Loss,
+    Optimizer,
+    Schedule,
+    SegmentConfig,
+    TrainConfig,
+    parse_shard,
+)
 from roadseg.errors import ConfigError, RoadsegError
 
 NO_LIBGL = (
@@ -221,7 +232,7 @@ def segment(
     overlay: Annotated[
         bool, typer.Option("--overlay/--no-overlay", help="Also draw the road on the picture.")
     ] = True,
-    opacity: Annotated[float, typer.Option(help="Of the overlay's colour.")] = 0.45,
+    opacity: Annotated[float, typer.Option(help="Of the overlay's colour.")] = SegmentConfig.opacity,
     save_probs: Annotated[
         bool, typer.Option("--save-probs", help="Also write probabilities, 0..255.")
     ] = False,
@@ -231,7 +242,7 @@ def segment(
     labels: Annotated[Path | None, typer.Option(help="Folder of true labels, to score against.")] = None,
     label_format: Annotated[
         str, typer.Option(help="road-mask (0/255), cityscapes-labelIds, ...")
-    ] = "road-mask",
+    ] = SegmentConfig.label_format,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is done.")] = False,
     shard: Annotated[str, typer.Option(help="i/n: do the i-th of n parts of the inputs.")] = "1/1",
@@ -239,7 +250,7 @@ def segment(
     threshold: options.Threshold = InferConfig.threshold,
     imgsz: options.Imgsz = None,
     batch_size: options.BatchSize = InferConfig.batch_size,
-    workers: options.Workers = 4,
+    workers: options.Workers = SegmentConfig.workers,
     device: options.Device = InferConfig.device,
     amp: options.Amp = InferConfig.amp,
     json: options.Json = False,
@@ -249,7 +260,6 @@ def segment(
     if overwrite and skip_existing:
         raise ConfigError("--overwrite and --skip-existing exclude each other; give one of them.")
     from roadseg.cli.segmenting import run_segment
-    from roadseg.engine.segment import SegmentConfig, parse_shard
 
     config = SegmentConfig(
         out=str(out), overlay=overlay, opacity=opacity, save_probs=save_probs, ids=ids,

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from roadseg.cli import render
-from roadseg.config import InferConfig
+from roadseg.config import InferConfig, SegmentConfig
 from roadseg.engine.predict import Predictor
-from roadseg.engine.segment import SegmentConfig, segment
+from roadseg.engine.segment import segment
 from roadseg.media.find import find_images
 from roadseg.model.checkpoint import load_checkpoint
 from roadseg.report.run import Row, RunReport

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from roadseg.config import Ids
 from roadseg.dataset.samples import Sample, read_label
-from roadseg.errors import DatasetError
+from roadseg.errors import ConfigError, DatasetError
 from roadseg.labels import ENCODINGS, RGB, LabelScheme, UInt8Array, label_ids
 from roadseg.media.images import ImageJob, write_mask, write_rgb
 from roadseg.media.overlay import draw
@@ -50,7 +50,11 @@ class TruthReader:
     """Finds the true label of a picture below `folder`, by the picture's relative path."""
 
     def __init__(self, folder: Path, label_format: str, scheme: LabelScheme) -> None:
-        """DatasetError when there is no such folder, or the scheme cannot be made from such labels."""
+        """ConfigError: unknown format. DatasetError: no such folder, or classes that it cannot give."""
+        if label_format not in ENCODINGS:
+            raise ConfigError(
+                f"label_format is {label_format!r}, but must be one of: {', '.join(ENCODINGS)}."
+            )
         if not folder.is_dir():
             raise DatasetError(f"{folder}: no such folder of labels; check the path")
         self.folder, self.scheme = folder, scheme

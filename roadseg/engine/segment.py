@@ -12,85 +12,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal, get_args
 
-from roadseg.config import Ids, InferConfig
+from roadseg.config import SegmentConfig
 from roadseg.engine.predict import Predictor
 from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader, score_run
-from roadseg.errors import ConfigError, OutputError, RoadsegError
-from roadseg.labels import ENCODINGS, UInt8Array
+from roadseg.errors import OutputError, RoadsegError
+from roadseg.labels import UInt8Array
 from roadseg.media.images import ImageJob, output_stems, read_rgb
-from roadseg.media.overlay import DEFAULT_OPACITY
 from roadseg.report.run import Row, RunReport
 
-Existing = Literal["refuse", "overwrite", "skip"]
 Progress = Callable[[Row, int, int], None]
 """Called after each input with its row, the number of inputs done, and the number of all."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentConfig:
-    """What `segment` writes, and how."""
-
-    out: str
-    """Output folder: masks/, overlays/, probs/ and the report go below it."""
-    overlay: bool = True
-    """Write overlays/NAME.jpg: the picture with the mask drawn on it."""
-    opacity: float = DEFAULT_OPACITY
-    """Of the overlay's colours, 0..1."""
-    save_probs: bool = False
-    """Write probs/NAME.png, 8-bit grey, 255 = certain: of class 1 (road) for two classes; for more, of the
-    class that the mask shows. 16 bits would be four times as large, for digits that no model means."""
-    ids: Ids = "classes"
-    """What a mask's pixels hold. classes: 0 and 255 for two classes (255 = class 1, road), and for more class
-    indices with a palette. labelIds: the official Cityscapes ids."""
-    existing: Existing = "refuse"
-    """Where outputs are there already: stop before anything is done, replace them, or skip the inputs that
-    have all of theirs. Skipped inputs keep what the earlier report says of them."""
-    labels: str | None = None
-    """Folder of true labels, laid out like the inputs; a picture without a label of its size fails."""
-    label_format: str = "road-mask"
-    """How the labels are written: a name in `roadseg.labels.ENCODINGS`."""
-    shard: tuple[int, int] = (1, 1)
-    """(i, n): do every n-th input from the i-th on, 1 <= i <= n. Each shard writes a report of its own."""
-    fail_fast: bool = False
-    """Stop at the first input that fails."""
-    batch_size: int = InferConfig().batch_size
-    workers: int = 4
-    """Threads that read and write."""
-
-    def __post_init__(self) -> None:
-        for name, choices in (
-            ("ids", get_args(Ids)),
-            ("existing", get_args(Existing)),
-            ("label_format", tuple(ENCODINGS)),
-        ):
-            if getattr(self, name) not in choices:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)!r}, but must be one of: {', '.join(choices)}."
-                )
-        if not 0 <= self.opacity <= 1:
-            raise ConfigError(f"opacity is {self.opacity}, but must lie between 0 and 1.")
-        for name in ("batch_size", "workers"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, but must be at least 1.")
-        index, count = self.shard
-        if not 1 <= index <= count:
-            raise ConfigError(f"shard is {index}/{count}, but must be i/n with i from 1 to n.")
-
-    @property
-    def report_name(self) -> str:
-        """`report`, or one name for each shard: they share the output folder."""
-        index, count = self.shard
-        return "report" if count == 1 else f"report-{index}of{count}"
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """`2/4` -> (2, 4). ConfigError for anything else."""
-    index, _, count = text.partition("/")
-    if not (index.isdecimal() and count.isdecimal()):
-        raise ConfigError(f"shard is {text!r}, but must be i/n, such as 2/4.")
-    return int(index), int(count)
 
 
 def segment(

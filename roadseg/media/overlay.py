@@ -14,7 +14,6 @@ from roadseg.labels import RGB, LabelScheme, UInt8Array
 
 Color = RGB | None
 
-DEFAULT_OPACITY: Final = 0.45
 # Asphalt is grey and never green, so this reads on it by day and by night; Cityscapes' purple does not.
 ROAD_GREEN: Final[RGB] = (0, 200, 83)
 

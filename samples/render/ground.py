@@ -101,7 +101,7 @@ class Ground:
         graze = np.clip(1 + view[:, 2], 0, 1) ** 5
         colour = colour + (0.05 * graze * gloss)[:, None] * (light.horizon + 0.5 * light.sun_rgb)
         if mirrored is not None:
-            share = (wet * (0.03 + 0.6 * graze))[:, None]
+            share = (wet * (0.03 + 0.45 * graze))[:, None]
             colour = colour * (1 - share) + share * mirrored[seen]
         canvas.rgb[seen], canvas.depth[seen], canvas.label[seen] = colour, far, label
 
