@@ -48,3 +48,4 @@ bench: install  ## Measure the speed of the networks and of a whole run, side by
 
 samples: install  ## Draw the pictures of samples/ again.
 	$(BIN)/python samples/make_samples.py --out samples
+	$(BIN)/python samples/make_overview.py

@@ -3,26 +3,24 @@
 import csv
 import io
 import json
-from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
 
 from roadseg import __version__
 from roadseg.dataset.samples import Sample, read_pair
+from roadseg.engine.ahead import map_ahead
 from roadseg.errors import CheckpointError, DatasetError
 from roadseg.labels import LabelScheme, UInt8Array, label_ids
 from roadseg.media.output import write_mask, write_text
 from roadseg.metrics import ConfusionMatrix, PerImageScores, Scores, none_for_nan, per_image, scores
-
-T = TypeVar("T")
 
 SCORES_FORMAT: Final = 1  # version of scores.json
 
@@ -93,9 +91,11 @@ def evaluate(
     def read(sample: Sample) -> tuple[Sample, UInt8Array, UInt8Array]:
         return sample, *read_pair(sample, scheme)
 
-    with closing(
-        _read_ahead(read, samples, threads=max(1, workers), ahead=2 * max(batch_size, workers))
-    ) as pairs:
+    ahead = 2 * max(batch_size, workers)
+    with (
+        ThreadPoolExecutor(max(1, workers)) as pool,
+        closing(map_ahead(pool, read, samples, ahead)) as pairs,
+    ):
         while batch := list(islice(pairs, batch_size)):
             masks = predictor.predict([rgb_HWC for _, rgb_HWC, _ in batch])
             for (sample, _, label_HW), mask_HW in zip(batch, masks, strict=True):
@@ -189,19 +189,3 @@ def _prediction_writer(
         write_mask(folder / f"{sample.key}_labelIds.png", ids[mask_HW])
 
     return save
-
-
-def _read_ahead(
-    read: Callable[[Sample], T], samples: Sequence[Sample], threads: int, ahead: int
-) -> Generator[T, None, None]:
-    """What `read` returns for each sample, in order; threads read up to `ahead` samples in advance."""
-    pool = ThreadPoolExecutor(threads)
-    waiting = iter(samples)
-    try:
-        running = deque(pool.submit(read, sample) for sample in islice(waiting, ahead))
-        while running:
-            result = running.popleft().result()
-            running.extend(pool.submit(read, sample) for sample in islice(waiting, 1))
-            yield result
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -7,13 +7,14 @@ the number of inputs. Rows come in the order of the inputs.
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from roadseg.config import SegmentConfig
+from roadseg.engine.ahead import map_ahead
 from roadseg.engine.predict import Predictor
 from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader, score_run
 from roadseg.errors import OutputError, RoadsegError
@@ -155,13 +156,16 @@ def _run(
     ahead = config.batch_size + config.workers
     pending: deque[tuple[_Task, _Outcome]] = deque()  # in the order of the tasks
 
-    def read(task: _Task) -> Picture | None:
+    def read(task: _Task) -> _Read:
         if task.skip:
-            return None
+            return task, None
         start = time.perf_counter()
-        rgb_HWC = read_rgb(task.job.path)
-        truth_HW = truth.read(task.job, rgb_HWC.shape[:2]) if truth else None
-        return Picture(task.name, task.outputs, rgb_HWC, truth_HW, time.perf_counter() - start)
+        try:
+            rgb_HWC = read_rgb(task.job.path)
+            truth_HW = truth.read(task.job, rgb_HWC.shape[:2]) if truth else None
+        except RoadsegError as error:
+            return task, error
+        return task, Picture(task.name, task.outputs, rgb_HWC, truth_HW, time.perf_counter() - start)
 
     def settle(keep: int) -> None:
         """Add the rows of what is finished; wait until at most `keep` tasks are left."""
@@ -174,7 +178,7 @@ def _run(
 
     with ThreadPoolExecutor(config.workers) as pool:
         try:
-            with contextlib.closing(_read_ahead(pool, read, tasks, ahead)) as reads:
+            with contextlib.closing(map_ahead(pool, read, tasks, ahead)) as reads:
                 while batch := list(islice(reads, config.batch_size)):
                     pictures = [result for _, result in batch if isinstance(result, Picture)]
                     predicted = iter(_predict(predictor, pictures, config.save_probs))
@@ -190,26 +194,6 @@ def _run(
         finally:
             while pending:  # after an error or Ctrl-C: the writes in flight finish, and have their rows
                 _record(*pending.popleft(), report)
-
-
-def _read_ahead(
-    pool: ThreadPoolExecutor, read: Callable[[_Task], Picture | None], tasks: Sequence[_Task], ahead: int
-) -> Generator[_Read, None, None]:
-    """The tasks as read, in order, with at most `ahead` of them waiting in memory."""
-    waiting = iter(tasks)
-    running = deque((task, pool.submit(read, task)) for task in islice(waiting, ahead))
-    try:
-        while running:
-            task, future = running.popleft()
-            try:
-                result: Picture | RoadsegError | None = future.result()
-            except RoadsegError as error:
-                result = error
-            yield task, result
-            running.extend((task, pool.submit(read, task)) for task in islice(waiting, 1))
-    finally:
-        for _, future in running:
-            future.cancel()
 
 
 def _predict(

@@ -68,6 +68,9 @@ def read_rgb(path: Path) -> UInt8Array:
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise _too_large(path)
+            if picture.format == "PNG":  # load() alone leaves the checksums of the pixels unread
+                with Image.open(io.BytesIO(data), formats=("PNG",)) as twin:
+                    twin.verify()
             rgb_HWC = _fast_jpeg(picture, data, path)
             if rgb_HWC is None:
                 picture.load()

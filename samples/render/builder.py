@@ -211,5 +211,6 @@ class Builder:
             taken.append((s, d))
             heavy = dice.chance(0.25 if motorway else 0.08) and s > 22
             model = dice.pick(("lorry", "bus") if heavy else _CARS)
+            paint = dice.pick(PAINTS[:3] if heavy else PAINTS)
             braking = d > 0 and dice.chance(0.3)
-            self.drivers.append(Driver(model, s, dice.near(d, 0.15), speeds[d], dice.pick(PAINTS), braking))
+            self.drivers.append(Driver(model, s, dice.near(d, 0.15), speeds[d], paint, braking))

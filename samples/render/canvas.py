@@ -123,7 +123,7 @@ class Canvas:
             for k in range(3)
         ]  # fmt: skip
         share = np.stack(weights, axis=1).astype(np.float32)
-        inside = np.flatnonzero((share >= 0).all(1))
+        inside = np.flatnonzero((share >= -1e-4).all(1))  # rounding must not open seams
         t, share = t[inside], share[inside]
         spot = row[inside].astype(np.int64) * columns + column[inside].astype(np.int64)
         distance = 1 / (share / depth[t]).sum(1)

@@ -125,7 +125,7 @@ WEATHERS = {
     ),
     "rain": replace(
         _OVERCAST, sun_rgb=rgb(0.02, 0.02, 0.02), sky_rgb=rgb(0.62, 0.65, 0.70),
-        horizon=rgb(0.74, 0.77, 0.80), zenith=rgb(0.52, 0.56, 0.62), clouds=0.75, haze=0.002, wet=0.85,
+        horizon=rgb(0.74, 0.77, 0.80), zenith=rgb(0.52, 0.56, 0.62), clouds=0.75, haze=0.002, wet=0.6,
         exposure=1.08,
     ),
     "dusk": replace(

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from render.bodywork import lattice
 from render.camera import Array
 from render.canvas import Canvas, unit
 from render.light import Light, rgb
 from render.noise import Noise
 from render.road import PERSON
 from render.shadow import Shadows
-from render.vehicle import lattice
 
 CLOTHES = (
     (0.02, 0.025, 0.04), (0.04, 0.05, 0.09), (0.10, 0.10, 0.11), (0.25, 0.04, 0.04), (0.30, 0.29, 0.27),

@@ -1,5 +1,7 @@
 """From a street to a photograph: draws everything, then does what a camera does."""
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,32 @@ from render.road import EGO, SKY, VEGETATION
 from render.shadow import Shadows
 from render.street import Street
 
-_SKYLINE = 720  # steps around the horizon
+_STEPS = 2880  # around the horizon
+
+
+class Hills(NamedTuple):
+    """A ridge on the horizon: its height and roughness (slopes as seen by the camera), colour and haze."""
+
+    seed: int
+    height: float
+    rough: float
+    bumps: tuple[int, ...]  # so many around the horizon
+    colour: tuple[float, float, float]
+    haze: float
+
+    def crest(self) -> Array:
+        """(_STEPS,) its height around the horizon."""
+        rng = np.random.default_rng(self.seed)
+        crest = np.full(_STEPS, self.height, np.float32)
+        for count in self.bumps:
+            bumps = rng.uniform(-1, 1, (1, count)).astype(np.float32)
+            wave = cv2.resize(bumps, (_STEPS, 1), interpolation=cv2.INTER_CUBIC)[0]
+            crest += self.rough / count**0.5 * wave
+        return crest
+
+
+_FAR_HILLS = Hills(3, 0.030, 0.080, (24, 60, 150), (0.10, 0.13, 0.13), haze=0.5)
+_NEAR_WOODS = Hills(4, 0.014, 0.040, (24, 90, 300, 900), (0.05, 0.07, 0.03), haze=0.15)
 
 
 def photograph(
@@ -76,24 +103,13 @@ def _sky(canvas: Canvas, light: Light, noise: Noise) -> None:
     empty = np.isinf(canvas.depth)
     ray = unit(canvas.ray[empty])
     colour, label = light.sky(ray, noise), np.full(len(ray), SKY, np.uint8)
-    angle = np.arctan2(ray[:, 0], ray[:, 1]) / (2 * np.pi) * _SKYLINE
-    for seed, height, rough, tone in (
-        (3, 0.030, 0.016, (0.10, 0.13, 0.13)),
-        (4, 0.014, 0.008, (0.05, 0.07, 0.03)),
-    ):
-        rng = np.random.default_rng(seed)
-        profile = sum(
-            cv2.resize(rng.uniform(-1, 1, (1, size)), (_SKYLINE * 4, 1), interpolation=cv2.INTER_CUBIC)[0]
-            * size**-0.5
-            for size in ((24, 60, 150) if seed == 3 else (24, 90, 300, 900))
-        )
-        crest = height + rough * 5 * np.interp(
-            np.mod(angle * 4, _SKYLINE * 4), np.arange(_SKYLINE * 4), profile
-        )
-        below = ray[:, 2] < crest
-        leaf = 1 + 0.25 * noise.at(angle[below] * 3, ray[below, 2] * 900, 2.0)
-        colour[below] = rgb(*tone) * leaf[:, None] * (light.sky_rgb + 0.6 * light.sun_rgb)
-        colour[below] += (0.5 if seed == 3 else 0.15) * (light.horizon - colour[below])
+    for hills in (_FAR_HILLS, _NEAR_WOODS):
+        behind = np.arctan2(ray[:, 0], ray[:, 1]) + np.pi  # the seam of the skyline lies behind the camera
+        place = behind / (2 * np.pi) * _STEPS
+        below = ray[:, 2] < np.interp(place, np.arange(_STEPS), hills.crest())
+        leaf = 1 + 0.25 * noise.at(place[below], ray[below, 2] * 900, 2.0)
+        tone = rgb(*hills.colour) * leaf[:, None] * (light.sky_rgb + 0.6 * light.sun_rgb)
+        colour[below] = tone + hills.haze * (light.horizon - tone)
         label[below] = VEGETATION
     canvas.rgb[empty], canvas.label[empty] = colour, label
     distance = np.where(empty, 500.0, np.minimum(canvas.depth, 500.0))

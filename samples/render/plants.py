@@ -71,26 +71,7 @@ def paint_tree(rng: np.random.Generator, kind: str, light: Light) -> Cutout:
         albedo[:] = bark * (0.6 + 0.5 * side)[..., None]
     leaves = AUTUMN if rng.uniform() < 0.12 else GREENS
     base = rgb(*leaves[int(rng.integers(len(leaves)))])
-    ragged = [cloudy(rng, (high, wide), [5, 13, 30]) * 7 for _ in range(2)]
-    depth = np.full((high, wide), -np.inf, np.float32)
-    normal = np.zeros((high, wide, 3), np.float32)
-    middle = {"round": 0.36, "tall": 0.40, "bush": 0.74}[kind]
-    shape = {"round": (0.37, 0.27), "tall": (0.25, 0.33), "bush": (0.38, 0.36)}[kind]
-    for _ in range(70):
-        direction = rng.standard_normal(3)
-        direction *= rng.uniform(0.45, 1.0) / np.linalg.norm(direction)
-        cx = wide * (0.5 + shape[0] * direction[0])
-        cy = high * (middle - shape[1] * direction[2])
-        radius = wide * rng.uniform(0.07, 0.15)
-        dx, dy = (x + ragged[0] - cx) / radius, (y + ragged[1] - cy) / radius
-        bulge = 1 - dx * dx - dy * dy
-        front = -direction[1] * wide * shape[0] + radius * np.sqrt(np.maximum(bulge, 0))
-        nearer = (bulge > 0) & (front > depth)
-        depth[nearer] = front[nearer]
-        facing = (
-            np.stack([dx, -np.sqrt(np.maximum(bulge, 0)), -dy], -1) * 0.6 + direction * rgb(1, 1, 1) * 0.7
-        )
-        normal[nearer] = unit(facing[nearer])
+    depth, normal = _crown(rng, kind, x, y)
     crown = np.isfinite(depth) & (cloudy(rng, (high, wide), [3, 7, 18]) < 1.7)
     leaf = 1 + 0.42 * cloudy(rng, (high, wide), [2, 4, 9])
     flat = normal.reshape(-1, 3)
@@ -104,6 +85,33 @@ def paint_tree(rng: np.random.Generator, kind: str, light: Light) -> Cutout:
     )
     albedo = np.where(crown[..., None], shaded, albedo * light.sky_rgb).astype(np.float32)
     return Cutout(albedo, (crown | (wood > 0)).astype(np.float32))
+
+
+def _crown(rng: np.random.Generator, kind: str, x: Array, y: Array) -> tuple[Array, Array]:
+    """Depth (H, W), -inf where nothing is, and normals (H, W, 3) of a heap of ragged balls of leaves."""
+    high, wide = x.shape
+    middle = {"round": 0.36, "tall": 0.40, "bush": 0.74}[kind]
+    shape = {"round": (0.37, 0.27), "tall": (0.25, 0.33), "bush": (0.38, 0.36)}[kind]
+    x, y = (place + 7 * cloudy(rng, (high, wide), [5, 13, 30]) for place in (x, y))
+    depth = np.full((high, wide), -np.inf, np.float32)
+    normal = np.zeros((high, wide, 3), np.float32)
+    for _ in range(70):
+        towards = rng.standard_normal(3)
+        towards *= rng.uniform(0.45, 1.0) / np.linalg.norm(towards)
+        cx = wide * (0.5 + shape[0] * towards[0])
+        cy = high * (middle - shape[1] * towards[2])
+        radius = wide * rng.uniform(0.07, 0.15)
+        reach = radius + 30  # the rags reach no farther
+        top, left = max(int(cy - reach), 0), max(int(cx - reach), 0)
+        part = slice(top, max(int(cy + reach), top)), slice(left, max(int(cx + reach), left))
+        dx, dy = (x[part] - cx) / radius, (y[part] - cy) / radius
+        bulge = np.sqrt(np.maximum(1 - dx * dx - dy * dy, 0))
+        front = radius * bulge - towards[1] * wide * shape[0]
+        nearer = (bulge > 0) & (front > depth[part])
+        depth[part][nearer] = front[nearer]
+        facing = 0.6 * np.stack([dx, -bulge, -dy], -1) + 0.7 * towards
+        normal[part][nearer] = unit(facing[nearer])
+    return depth, normal
 
 
 def _branch(
