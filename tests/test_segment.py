@@ -453,6 +453,8 @@ class Explodes(FakePredictor):
     def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         if self.batches:
             if self.error is None:
+                # a shell's background jobs ignore the signal until told otherwise
+                signal.signal(signal.SIGINT, signal.default_int_handler)
                 signal.raise_signal(signal.SIGINT)
             else:
                 raise self.error

@@ -45,9 +45,12 @@ def show_check(check: DatasetCheck) -> None:
     if check.exit_code and check.how_to_get:
         render.out.print(f"\nHow to get what is missing: {check.how_to_get}", markup=False)
     depth = (
-        "everything decoded" if check.deep else f"{check.labels_decoded} labels decoded; --deep decodes all"
+        "everything decoded"
+        if check.deep
+        else f"{render.count(check.labels_decoded, 'label')} decoded; --deep decodes all"
     )
-    render.out.print(f"\n{VERDICTS[check.exit_code]} [dim]({check.headers_read} pairs looked at, {depth})[/]")
+    pairs = render.count(check.headers_read, "pair")
+    render.out.print(f"\n{VERDICTS[check.exit_code]} [dim]({pairs} looked at, {depth})[/]")
 
 
 def _counts(name: str, count: Count) -> list[str]:

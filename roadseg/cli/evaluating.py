@@ -55,7 +55,7 @@ def run_evaluation(
         if as_json:
             documents.append({**settings, "report": str(scores_path), "scores": result.scores.to_dict()})
         else:
-            _show(f"{name} {split}, {len(pictures)} pictures", result)
+            _show(f"{name} {split}, {render.count(len(pictures), 'picture')}", result)
             render.out.print(f"Report: {target}\n", markup=False)
     if as_json:
         render.print_json({"schema": "roadseg.eval/1", "evaluations": documents})

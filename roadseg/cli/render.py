@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 Update = Callable[[int, int], None]
@@ -42,6 +41,9 @@ def progress(title: str, unit: str, quiet: bool = False) -> Iterator[Update]:
     elif not err.is_terminal:
         yield _plain(title, unit)
     else:
+        # imported here: `roadseg --help` has no use for it
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -90,3 +92,8 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 def percent(value: float | None) -> str:
     """Return a share as a percentage, or a dash where it is undefined (None or NaN)."""
     return "–" if value is None or value != value else f"{100 * value:.2f}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return `1 picture`, `2 pictures`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")

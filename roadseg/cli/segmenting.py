@@ -54,7 +54,9 @@ def _show(report: RunReport, config: SegmentConfig) -> None:
     seconds = totals["seconds"]
     rate = f", {totals['ok'] / seconds:.1f} pictures/s" if seconds else ""
     counts = ", ".join(f"{totals[name]} {name}" for name in ("ok", "skipped", "failed") if totals[name])
-    render.out.print(f"{totals['inputs']} pictures: {counts} in {seconds:.1f} s{rate}", markup=False)
+    render.out.print(
+        f"{render.count(totals['inputs'], 'picture')}: {counts} in {seconds:.1f} s{rate}", markup=False
+    )
     if totals["mean_road_fraction"] is not None:
         render.out.print(
             f"road: {render.percent(totals['mean_road_fraction'])} % of a picture on average", markup=False

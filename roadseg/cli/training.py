@@ -60,7 +60,7 @@ class TrainDisplay(TrainListener):
         """Say how it ended, on stdout."""
         how = "stopped early" if result.stopped_early else "done"
         render.out.print(
-            f"Training {how} after {result.epochs} epochs; the best is epoch {result.best_epoch} with "
-            f"{result.best_score:.4f}.\nWeights: {result.folder / 'best.pt'}",
+            f"Training {how} after {render.count(result.epochs, 'epoch')}; the best is epoch "
+            f"{result.best_epoch} with {result.best_score:.4f}.\nWeights: {result.folder / 'best.pt'}",
             markup=False,
         )
