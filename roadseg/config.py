@@ -21,6 +21,9 @@ Cache = Literal["ram", "disk", "none"]
 AugmentStrength = Literal["none", "light", "strong"]
 Ids = Literal["classes", "labelIds"]
 Existing = Literal["refuse", "overwrite", "skip"]
+View = Literal["overlay", "side-by-side", "contour", "mask"]
+Codec = Literal["h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "ffv1"]
+Audio = Literal["copy", "none"]
 
 
 def _one_of(name: str, value: object, kind: object) -> None:
@@ -177,6 +180,56 @@ class SegmentConfig(_Plain):
         """`report`, or one name for each shard: they share the output folder."""
         index, count = self.shard
         return "report" if count == 1 else f"report-{index}of{count}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoConfig(_Plain):
+    """What `video` writes, and of which part of the input."""
+
+    out: str
+    """The video; its suffix is its container. Table, report and picture get the same name."""
+    view: View = "overlay"
+    """What the video shows: the picture tinted, beside its overlay, with an outline, or the mask alone."""
+    opacity: float = SegmentConfig.opacity
+    smooth: float = 0.8
+    """Share of the past in each mask where the picture has not changed; 0: every frame for itself."""
+    codec: Codec = "h264"
+    crf: int | None = None
+    """Constant quality, lower is better and larger; None: a good one for the codec."""
+    hardware: bool = False
+    """Encode on a GPU; an error where none can."""
+    audio: Audio = "copy"
+    """Sound and subtitles: as they are, or left out."""
+    mask_video: str | None = None
+    """Also a lossless video of the masks, grey 0 and 255 (class indices for more classes): FFV1 in .mkv."""
+    masks: str | None = None
+    """Also a folder of PNG masks, one a frame, as `segment` writes them."""
+    start: float = 0.0
+    """Seconds from the beginning of the input."""
+    end: float | None = None
+    stride: int = 1
+    """Every how manieth frame; the others are left out, the times stay."""
+    fps: float = 25.0
+    """Of a folder of pictures, which has no times of its own."""
+    overwrite: bool = False
+    batch_size: int = 4
+
+    def __post_init__(self) -> None:
+        for name, kind in (("view", View), ("codec", Codec), ("audio", Audio)):
+            _one_of(name, getattr(self, name), kind)
+        for name, low, high in (
+            ("opacity", 0.0, 1.0),
+            ("smooth", 0.0, 0.99),
+            ("start", 0.0, 1e9),
+            ("stride", 1, 1_000_000),
+            ("fps", 0.001, 1000.0),
+            ("batch_size", 1, 4096),
+        ):
+            _between(name, getattr(self, name), low, high)
+        if self.crf is not None:
+            _between("crf", self.crf, 0, 63)
+        if self.end is not None and self.end <= self.start:
+            raise ConfigError(f"end is {self.end:g}, but must come after start, {self.start:g}.")
 
 
 def parse_shard(text: str) -> tuple[int, int]:

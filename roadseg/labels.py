@@ -90,6 +90,12 @@ class LabelScheme:
         """How many classes the model tells apart (void is none)."""
         return len(self.classes)
 
+    @property
+    def road_class(self) -> int | None:
+        """Index of the class that is the road; None if there is none by that name."""
+        names = [name.casefold() for name in self.classes]
+        return next((names.index(name) for name in ("road", "drivable") if name in names), None)
+
     def table(self, encoding: LabelEncoding) -> dict[RawValue, int]:
         """Raw value -> class index or VOID, for files in `encoding`; DatasetError if they cannot give it."""
         if self.values:

@@ -28,6 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with ~/cityscapes, and a working folder in it with ./frames."""
     make_cityscapes(tmp_path / "cityscapes")
     shutil.copytree(ROOT / "samples" / "frames", tmp_path / "work" / "frames")
+    shutil.copy(ROOT / "samples" / "drive.mp4", tmp_path / "work")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "work"
@@ -35,7 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_commands_work_in_their_order(home: Path) -> None:
     commands = [shlex.split(line)[1:] for line in SHELL if line.startswith("roadseg ")]
-    assert {command[0] for command in commands} == {"train", "eval", "segment"}
+    assert {command[0] for command in commands} == {"train", "eval", "segment", "video"}
     for command in commands:
         quick = QUICK if command[0] == "train" and "--data" in command else ()
         words = [word.replace("~", str(home.parent)) for word in command]
@@ -44,6 +45,7 @@ def test_the_commands_work_in_their_order(home: Path) -> None:
     assert (home / "masks" / "masks" / "weather" / "rain.png").is_file()
     assert (home / "masks" / "overlays" / "weather" / "rain.jpg").is_file()
     assert (home / "masks" / "report.csv").is_file()
+    assert (home / "drive.roadseg.mp4").is_file()
     assert {"best.pt", "last.pt", "results.csv", "curves.png", "samples"} <= {
         path.name for path in (home / "runs" / "train" / "road-small").iterdir()
     }

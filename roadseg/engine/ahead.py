@@ -1,9 +1,13 @@
 """Work done ahead in threads: what is read waits for the network, not the network for what is read."""
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
+from queue import Full, Queue
+from threading import Event, Thread
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -28,3 +32,52 @@ def map_ahead(
     finally:
         for future in running:
             future.cancel()
+
+
+def in_background(items: Iterable[Item], count: int) -> Generator[Item, None, None]:
+    """The same items, made by a thread of their own that is at most `count` of them ahead.
+
+    What `items` raises is raised here, in its place. Closing the generator ends the thread, and closes
+    `items` if that is a generator.
+    """
+    queue: Queue[Item | _End] = Queue(count)
+    closed = Event()
+
+    def offer(item: Item | _End) -> bool:
+        while not closed.is_set():
+            with contextlib.suppress(Full):
+                queue.put(item, timeout=0.1)
+                return True
+        return False
+
+    def work() -> None:
+        error: BaseException | None = None
+        try:
+            for item in items:
+                if not offer(item):
+                    break
+        except BaseException as caught:
+            error = caught
+        finally:
+            close = getattr(items, "close", None)
+            if close:
+                close()
+        offer(_End(error))
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while not isinstance(item := queue.get(), _End):
+            yield item
+        if item.error is not None:
+            raise item.error
+    finally:
+        closed.set()
+        thread.join()
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What stands behind the last item: the error that ended them, if one did."""
+
+    error: BaseException | None

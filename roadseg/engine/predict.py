@@ -40,36 +40,30 @@ class Predictor:
         Returns one mask_HW uint8 of class indices for each, at the picture's own size.
         """
         return [
-            self._decide(logits_KHW).to(torch.uint8).cpu().numpy() for logits_KHW in self._full_size(images)
+            self.mask(logits_Khw, (image.shape[0], image.shape[1]))
+            for image, logits_Khw in zip(images, self.logits(images), strict=True)
         ]
 
+    @torch.inference_mode()
     def predict_with_probabilities(self, images: Sequence[UInt8]) -> list[tuple[UInt8, Float32]]:
         """Map pictures to (mask_HW, probability float32 0..1): of class 1 (HW) for two classes, else KHW."""
         results = []
-        for logits_KHW in self._full_size(images):
+        for image, logits_Khw in zip(images, self.logits(images), strict=True):
+            logits_KHW = _enlarge(logits_Khw, (image.shape[0], image.shape[1]))
             probability = logits_KHW[0].sigmoid() if self._binary else logits_KHW.softmax(0)
-            mask_HW = self._decide(logits_KHW).to(torch.uint8)
-            results.append((mask_HW.cpu().numpy(), probability.cpu().numpy()))
+            results.append((self._decide(logits_KHW), probability.cpu().numpy()))
         return results
 
-    @property
-    def _binary(self) -> bool:
-        return self.scheme.num_classes == 2
-
-    def _decide(self, logits_KHW: Tensor) -> Tensor:
-        if not self._binary:
-            return logits_KHW.argmax(0)
-        # p >= t, asked of the logit; t = 0 and 1 become -inf and inf
-        border = torch.tensor(self.config.threshold, dtype=torch.float64).logit().item()
-        return logits_KHW[0] >= border
-
     @torch.inference_mode()
-    def _full_size(self, images: Sequence[UInt8]) -> list[Tensor]:
-        """Return each picture's logits at its own size, float32 KHW; for two classes the one margin, 1HW."""
+    def logits(self, images: Sequence[UInt8]) -> list[Tensor]:
+        """Return what the network says of each picture, at the size that it sees: float32 Khw, on the device.
+
+        For two classes it is one plane, the margin of class 1 over class 0 (1hw).
+        """
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, rgb_HWC in enumerate(images):
             groups[fit_size(rgb_HWC.shape[0], rgb_HWC.shape[1], self.imgsz)].append(i)
-        results: list[Tensor | None] = [None] * len(images)
+        results: dict[int, Tensor] = {}
         for size, members in groups.items():
             batch = torch.stack([self._network_size(images[i], size) for i in members])
             with autocast(self.device, self._dtype):
@@ -77,13 +71,32 @@ class Predictor:
             logits_BKhw = logits_BKhw.float()
             if self._binary:  # one plane to enlarge instead of two
                 logits_BKhw = logits_BKhw[:, 1:] - logits_BKhw[:, :1]
-            for i, logits_Khw in zip(members, logits_BKhw, strict=True):
-                results[i] = F.interpolate(
-                    logits_Khw[None], size=images[i].shape[:2], mode="bilinear", align_corners=False
-                )[0]
-        return [result for result in results if result is not None]
+            results.update(zip(members, logits_BKhw, strict=True))
+        return [results[i] for i in range(len(images))]
+
+    @torch.inference_mode()
+    def mask(self, logits_Khw: Tensor, size: tuple[int, int]) -> UInt8:
+        """Return the mask_HW of `size` (height, width) that `logits` of a picture mean."""
+        return self._decide(_enlarge(logits_Khw.to(self.device), size))
+
+    @property
+    def _binary(self) -> bool:
+        return self.scheme.num_classes == 2
+
+    def _decide(self, logits_KHW: Tensor) -> UInt8:
+        if self._binary:
+            # p >= t, asked of the logit; t = 0 and 1 become -inf and inf
+            border = torch.tensor(self.config.threshold, dtype=torch.float64).logit().item()
+            mask_HW = logits_KHW[0] >= border
+        else:
+            mask_HW = logits_KHW.argmax(0)
+        return mask_HW.to(torch.uint8).cpu().numpy()
 
     def _network_size(self, rgb_HWC: UInt8, size: tuple[int, int]) -> Tensor:
         writable = rgb_HWC if rgb_HWC.flags.writeable else rgb_HWC.copy()  # torch takes no read-only arrays
         image_CHW = torch.from_numpy(writable).to(self.device).permute(2, 0, 1)
         return resize_rgb(image_CHW, size)
+
+
+def _enlarge(logits_Khw: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(logits_Khw[None], size=size, mode="bilinear", align_corners=False)[0]

@@ -90,8 +90,6 @@ class ResultWriter:
     def __init__(self, out: Path, scheme: LabelScheme, opacity: float, ids: Ids) -> None:
         """ConfigError when `ids` are the official ones and the scheme has none."""
         self.out, self.scheme, self.opacity = out, scheme, opacity
-        names = [name.casefold() for name in scheme.classes]
-        self.road = next((names.index(name) for name in ("road", "drivable") if name in names), None)
         self.palette: tuple[RGB, ...] | None = None
         self.values = np.arange(256, dtype=np.uint8)  # class index -> what the file holds
         if ids == "labelIds":
@@ -115,14 +113,13 @@ class ResultWriter:
             write_mask(paths["probs"], _uint8(cv2.convertScaleAbs(shown_HW, alpha=255)))
         write_mask(paths["mask"], _uint8(cv2.LUT(mask_HW, self.values)), self.palette)
         height, width = mask_HW.shape
+        road = self.scheme.road_class
         return Row(
             input=picture.name,
             outputs=picture.outputs,
             width=width,
             height=height,
-            road_fraction=None
-            if self.road is None
-            else np.count_nonzero(mask_HW == self.road) / mask_HW.size,
+            road_fraction=None if road is None else np.count_nonzero(mask_HW == road) / mask_HW.size,
             **self._score(mask_HW, picture.truth_HW),
             seconds=picture.seconds + time.perf_counter() - start,
         )

@@ -24,9 +24,14 @@ def draw(rgb_HWC: UInt8Array, mask_HW: UInt8Array, scheme: LabelScheme, opacity:
     tinted_HWC = tint(rgb_HWC, mask_HW, colors, opacity)
     if scheme.num_classes > 2:  # edges between many classes hide more than they show
         return tinted_HWC
-    edges = [None if color is None else _brighter(color) for color in colors]
-    thickness = max(1, round(min(mask_HW.shape) / 400))  # 2 pixels at 720 lines, 3 at 1080
-    return contour(tinted_HWC, mask_HW, edges, thickness)
+    edges = [None if color is None else brighter(color) for color in colors]
+    return contour(tinted_HWC, mask_HW, edges, edge_thickness(mask_HW))
+
+
+def edge_thickness(mask_HW: UInt8Array) -> int:
+    """Pixels of a line that is seen but hides little: 2 at 720 lines, 3 at 1080."""
+    shorter: int = min(mask_HW.shape)
+    return max(1, round(shorter / 400))
 
 
 def display_colors(scheme: LabelScheme) -> list[Color]:
@@ -91,7 +96,7 @@ def _over(rgb_HWC: UInt8Array, top_HWC: cv2.typing.MatLike, where_HW: cv2.typing
     return result_HWC
 
 
-def _brighter(color: RGB) -> RGB:
-    """Three fifths of the way to white."""
+def brighter(color: RGB) -> RGB:
+    """The colour of a class's edge: three fifths of the way to white."""
     red, green, blue = (part + (255 - part) * 3 // 5 for part in color)
     return red, green, blue

@@ -1,0 +1,83 @@
+"""How `roadseg video` runs and looks."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from types import FrameType
+
+from roadseg.cli import render
+from roadseg.config import InferConfig, VideoConfig
+from roadseg.engine.predict import Predictor
+from roadseg.engine.video import segment_video
+from roadseg.model.checkpoint import load_checkpoint
+from roadseg.report.video import VideoReport
+
+
+def default_out(source: str) -> str:
+    """`a/drive.mov` -> `drive.roadseg.mp4` in the working folder; for cameras `stream.roadseg.mp4`."""
+    stem = "stream" if "://" in source or source.isdecimal() else Path(source).resolve().stem
+    return f"{stem}.roadseg.mp4"
+
+
+def run_video(
+    source: str, weights: Path | None, config: VideoConfig, infer: InferConfig, as_json: bool, quiet: bool
+) -> int:
+    """Segment the video, show how it went, and return the exit code."""
+    predictor = Predictor(load_checkpoint(weights), infer)
+    settings = {
+        "input": source,
+        "weights": str(weights) if weights else "bundled",
+        "device": str(predictor.device),
+        "imgsz": predictor.imgsz,
+        "threshold": infer.threshold,
+        **config.to_dict(),
+    }
+    report = VideoReport(settings=settings)
+    with render.progress("Segmenting", "frames", quiet or as_json) as update, _asked_to_stop() as stop:
+        segment_video(config, predictor, source, report, update, stop)
+    if as_json:
+        render.print_json(report.to_dict())
+    else:
+        _show(report, config)
+    return report.exit_code
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Event]:
+    """An event that Ctrl-C and SIGTERM set: no frame is left half-written. A second Ctrl-C stops at once."""
+    stop = Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as in a shell's background jobs
+            signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show(report: VideoReport, config: VideoConfig) -> None:
+    facts, found = report.facts, report.to_dict()
+    written, seconds = facts["frames_written"], facts["seconds"]
+    if report.stopped_by:
+        render.note(f"Interrupted: the video holds the {render.count(written, 'frame')} up to then.")
+    of = f" of {facts['frames_by_the_container']}" if facts["frames_by_the_container"] else ""
+    render.out.print(
+        f"{written}{of} frames in {seconds:.1f} s, {written / seconds:.1f} frames/s\n"
+        f"road: {found['mean_road_percent']:.1f} % of a frame on average",
+        markup=False,
+    )
+    if facts["damaged"]:
+        render.error(f"{facts['damaged']} packets or frames were damaged and passed over or patched.")
+    if facts["missing"]:
+        render.error(f"{facts['missing']} frames that the file promises are not in it: it is cut short.")
+    stem = Path(config.out).with_suffix("")
+    render.out.print(f"Video: {config.out}\nReport: {stem}.csv, .json, .png", markup=False)

@@ -1,0 +1,80 @@
+"""A folder of pictures as a video: sorted as `segment` sorts them, at a rate that the user gives."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+
+from roadseg.errors import MediaError
+from roadseg.media.find import find_images
+from roadseg.media.images import read_rgb
+from roadseg.media.planes import read_planes
+from roadseg.media.resize import fit_size
+from roadseg.media.video import Cut, Frame, VideoInfo
+
+
+class FrameFolder:
+    """Reads a folder as `FFmpegReader` reads a video.
+
+    Pictures that cannot be read, or are of another size than the first, count as damaged and leave a gap.
+    """
+
+    def __init__(self, folder: Path, side: int, rate: Fraction, cut: Cut) -> None:
+        """Find the pictures; raises MediaError when there is none that can be read."""
+        self.damaged = 0
+        self.copied: list[Any] = []
+        self._cut, self._side = cut, side
+        self._jobs = find_images(folder)
+        first = next(filter(None, map(self._read, self._jobs)), None)
+        if first is None:
+            raise MediaError(f"{folder}: none of its pictures can be read; give a folder of whole pictures")
+        self.damaged = 0  # they are met again
+        self.info = VideoInfo(
+            name=str(folder),
+            width=first.width,
+            height=first.height,
+            rate=rate,
+            time_base=1 / rate,
+            frames=len(self._jobs),
+            duration=float(len(self._jobs) / rate),
+            codec="pictures",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[Frame]:
+        rate, info = self.info.rate, self.info
+        begin = -int(-self._cut.start * rate // 1)  # the first picture that is shown from then on
+        name = "yuv444p" if info.width % 2 or info.height % 2 else "yuv420p"
+        for number, job in enumerate(self._jobs):
+            if number < begin or (number - begin) % self._cut.stride or number / rate >= self._cut.end:
+                continue
+            picture = self._read(job)
+            if picture is None or (picture.width, picture.height) != (info.width, info.height):
+                self.damaged += picture is not None
+                continue
+            height, width = fit_size(info.height, info.width, self._side)
+            small = picture.reformat(
+                width, height, interpolation="AREA" if width < info.width else "BILINEAR"
+            )
+            planes = read_planes(picture.reformat(format=name, dst_colorspace="ITU709"))
+            yield Frame(
+                number - begin, number - begin, float((number - begin) / rate), planes, small.to_ndarray()
+            )
+
+    def _read(self, job: Any) -> Any:
+        try:
+            return av.VideoFrame.from_ndarray(np.ascontiguousarray(read_rgb(job.path)), "rgb24")
+        except MediaError:
+            self.damaged += 1
+            return None

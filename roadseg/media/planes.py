@@ -1,0 +1,165 @@
+"""Video pictures as their YUV planes, and drawing on them: no full-size trip to RGB and back.
+
+y_HW: luma, uint8. u_hw, v_hw: chroma, uint8, at half the size (4:2:0) or the same size (4:4:4). Every
+function returns new planes; what comes in stays as it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import av
+import cv2
+import numpy as np
+
+from roadseg.config import View
+from roadseg.labels import RGB, LabelScheme, UInt8Array
+from roadseg.media.overlay import Color, brighter, display_colors, edge_thickness
+
+# Kr and Kb of ITU-R BT.601-7, BT.709-6 and BT.2020-2.
+_LUMA: Final = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
+# FFmpeg's AVColorSpace -> matrix; what says nothing is BT.601, as swscale takes it.
+_MATRICES: Final = {1: "bt709", 9: "bt2020", 10: "bt2020"}
+_GREY: Final = 128  # chroma of what has no colour
+BLACK: Final[RGB] = (0, 0, 0)
+WHITE: Final[RGB] = (255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """One picture: 4:2:0 or 4:4:4, upright."""
+
+    y_HW: UInt8Array
+    u_hw: UInt8Array
+    v_hw: UInt8Array
+    matrix: str = "bt601"
+    full_range: bool = False
+    """0..255 for black to white (JPEG, phones), instead of 16..235."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.y_HW.shape
+        return height, width
+
+    @property
+    def subsampled(self) -> bool:
+        """Whether the chroma has half the size."""
+        return self.u_hw.shape != self.y_HW.shape
+
+    def with_pixels(self, y_HW: UInt8Array, u_hw: UInt8Array, v_hw: UInt8Array) -> "Planes":
+        """Other pixels, of the same meaning."""
+        return Planes(y_HW, u_hw, v_hw, self.matrix, self.full_range)
+
+
+def read_planes(frame: av.VideoFrame, rotation: int = 0) -> Planes:
+    """Copy a yuv420p, yuvj420p or yuv444p frame, turned to the left by `rotation` degrees (90, 180, ...)."""
+    pixels = frame.to_ndarray()
+    height, width = frame.height, frame.width
+    if pixels.ndim == 3:
+        y_HW, u_hw, v_hw = pixels
+    else:
+        y_HW = pixels[:height]
+        u_hw, v_hw = pixels[height:].reshape(2, height // 2, width // 2)
+    turns = rotation // 90 % 4
+    if turns:
+        y_HW, u_hw, v_hw = (np.ascontiguousarray(np.rot90(plane, turns)) for plane in (y_HW, u_hw, v_hw))
+    matrix = _MATRICES.get(int(frame.colorspace), "bt601")
+    return Planes(y_HW, u_hw, v_hw, matrix, int(frame.color_range) == 2)
+
+
+def to_frame(planes: Planes) -> av.VideoFrame:
+    """Return a frame with these planes, yuv420p or yuv444p; times and colour tags are the writer's."""
+    if not planes.subsampled:
+        return av.VideoFrame.from_ndarray(np.stack([planes.y_HW, planes.u_hw, planes.v_hw]), "yuv444p")
+    height, width = planes.size
+    pixels = np.empty((height * 3 // 2, width), np.uint8)
+    pixels[:height] = planes.y_HW
+    chroma = pixels[height:].reshape(2, height // 2, width // 2)
+    chroma[0], chroma[1] = planes.u_hw, planes.v_hw
+    return av.VideoFrame.from_ndarray(pixels, "yuv420p")
+
+
+def to_rgb(planes: Planes) -> UInt8Array:
+    """Return the picture as rgb_HWC uint8."""
+    frame = to_frame(planes)
+    frame.colorspace = {"bt601": 5, "bt709": 1, "bt2020": 9}[planes.matrix]
+    frame.color_range = 2 if planes.full_range else 1
+    rgb_HWC: UInt8Array = frame.to_ndarray(format="rgb24")
+    return rgb_HWC
+
+
+def yuv_of(color: RGB, matrix: str, full_range: bool) -> tuple[int, int, int]:
+    """RGB 0..255 as Y, U, V by the equations of BT.601 and its successors."""
+    red, green, blue = (part / 255 for part in color)
+    kr, kb = _LUMA[matrix]
+    luma = kr * red + (1 - kr - kb) * green + kb * blue
+    cb, cr = (blue - luma) / (2 - 2 * kb), (red - luma) / (2 - 2 * kr)  # -0.5..0.5
+    if full_range:
+        return round(255 * luma), *(min(255, round(_GREY + 255 * c)) for c in (cb, cr))  # type: ignore[return-value]
+    return round(16 + 219 * luma), round(_GREY + 224 * cb), round(_GREY + 224 * cr)
+
+
+def draw_planes(
+    planes: Planes, mask_HW: UInt8Array, scheme: LabelScheme, opacity: float, view: View
+) -> Planes:
+    """The picture as `view` shows it, drawn as `overlay.draw` draws pictures.
+
+    overlay: classes tinted, a bright edge around a road; contour: the edge alone; side-by-side: the picture
+    and its overlay; mask: white where road is, or every class in its colour.
+    """
+    if view == "mask":
+        solid = [BLACK, WHITE] if scheme.num_classes == 2 else scheme.colors
+        return _paint(planes, mask_HW, solid, 1.0, None)
+    colors = display_colors(scheme)
+    edges = [None if color is None else brighter(color) for color in colors]
+    drawn = planes if view == "contour" else _paint(planes, mask_HW, colors, opacity, None)
+    if scheme.num_classes == 2 or view == "contour":
+        thickness = edge_thickness(mask_HW)
+        window = np.ones((2 * thickness + 1, 2 * thickness + 1), np.uint8)
+        border_HW = cv2.compare(cv2.dilate(mask_HW, window), cv2.erode(mask_HW, window), cv2.CMP_NE)
+        drawn = _paint(drawn, mask_HW, edges, 1.0, border_HW)
+    return beside(planes, drawn) if view == "side-by-side" else drawn
+
+
+def _paint(
+    planes: Planes,
+    mask_HW: UInt8Array,
+    colors: Sequence[Color],
+    opacity: float,
+    only_HW: cv2.typing.MatLike | None,
+) -> Planes:
+    """Mix each class's colour into its pixels, or only into those where `only_HW` is 255."""
+    table = np.zeros((4, 256), np.uint8)
+    for index, color in enumerate(colors):
+        if color is not None:
+            table[:, index] = *yuv_of(color, planes.matrix, planes.full_range), 255
+    half = np.ascontiguousarray(mask_HW[::2, ::2]) if planes.subsampled else mask_HW
+    painted = []
+    for i, plane in enumerate((planes.y_HW, planes.u_hw, planes.v_hw)):
+        mask = half if i else mask_HW
+        where = cv2.LUT(mask, table[3])
+        if only_HW is not None:
+            only = np.ascontiguousarray(only_HW[::2, ::2]) if i and planes.subsampled else only_HW
+            where = cv2.bitwise_and(where, only)
+        mixed = cv2.addWeighted(plane, 1 - opacity, cv2.LUT(mask, table[i]), opacity, 0)
+        result = plane.copy()
+        cv2.copyTo(mixed, where, result)
+        painted.append(result)
+    return planes.with_pixels(*painted)
+
+
+def beside(left: Planes, right: Planes) -> Planes:
+    """Two pictures of one height with a narrow white gap between them; the width stays even in 4:2:0."""
+    gap = 2 * max(1, left.size[0] // 180)
+    white = 255 if left.full_range else 235
+
+    def join(a: UInt8Array, b: UInt8Array, value: int, width: int) -> UInt8Array:
+        return np.hstack([a, np.full((a.shape[0], width), value, np.uint8), b])
+
+    chroma = gap // 2 if left.subsampled else gap
+    return left.with_pixels(
+        join(left.y_HW, right.y_HW, white, gap),
+        join(left.u_hw, right.u_hw, _GREY, chroma),
+        join(left.v_hw, right.v_hw, _GREY, chroma),
+    )

@@ -1,0 +1,146 @@
+"""What a video run found: a row a frame (CSV), the whole (JSON), and a picture of both (PNG)."""
+
+import csv
+import io
+import json
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+
+from roadseg import __version__
+from roadseg.labels import UInt8Array
+from roadseg.media.output import atomic_write, write_text
+
+FORMAT: Final = 1
+THUMBNAILS: Final = 8
+_THUMBNAIL_WIDTH: Final = 240
+COLUMNS: Final = ("frame", "seconds", "road_percent", "confidence", "changed_percent")
+
+
+class Thumbnails:
+    """Evenly spread small pictures of a video of unknown length: never more than twice `THUMBNAILS` kept."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[float, UInt8Array]] = []
+        self._every, self._seen = 1, 0
+
+    def wanted(self) -> bool:
+        """Whether the next frame is to be added; ask once a frame."""
+        self._seen += 1
+        return (self._seen - 1) % self._every == 0
+
+    def add(self, seconds: float, rgb_HWC: UInt8Array) -> None:
+        """Keep a picture (rgb uint8), made small."""
+        height, width = rgb_HWC.shape[:2]
+        size = (_THUMBNAIL_WIDTH, max(1, round(height * _THUMBNAIL_WIDTH / width)))
+        small = cv2.resize(rgb_HWC, size, interpolation=cv2.INTER_AREA)
+        self._kept.append((seconds, np.asarray(small, np.uint8)))
+        if len(self._kept) == 2 * THUMBNAILS:
+            self._kept, self._every = self._kept[::2], 2 * self._every
+
+    def chosen(self) -> list[tuple[float, UInt8Array]]:
+        """At most `THUMBNAILS` of them, from the first to the last, with their times."""
+        if len(self._kept) <= THUMBNAILS:
+            return self._kept
+        places = np.linspace(0, len(self._kept) - 1, THUMBNAILS).round().astype(int)
+        return [self._kept[i] for i in places]
+
+
+@dataclass(kw_only=True)
+class VideoReport:
+    """The record of one video; plain numbers a frame, so that an hour takes a few megabytes."""
+
+    settings: Mapping[str, Any]
+    """Plain types: input, weights, device, ..."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Plain types that the run finds out: sizes, counts, times."""
+    stopped_by: str | None = None
+    thumbnails: Thumbnails = field(default_factory=Thumbnails)
+    frames: "array[int]" = field(default_factory=lambda: array("q"))
+    seconds: "array[float]" = field(default_factory=lambda: array("d"))
+    road: "array[float]" = field(default_factory=lambda: array("f"))
+    confidence: "array[float]" = field(default_factory=lambda: array("f"))
+    changed: "array[float]" = field(default_factory=lambda: array("f"))
+
+    def add(self, frame: int, seconds: float, road: float, confidence: float, changed: float) -> None:
+        """Add a frame: its number and time, and shares 0..1."""
+        self.frames.append(frame)
+        self.seconds.append(seconds)
+        self.road.append(road)
+        self.confidence.append(confidence)
+        self.changed.append(changed)
+
+    @property
+    def exit_code(self) -> int:
+        """0: all well; 3: damage was passed over, or frames are missing; 130: interrupted."""
+        if self.stopped_by:
+            return 130
+        return 3 if self.facts.get("damaged") or self.facts.get("missing") else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the rows, as plain types."""
+        count = len(self.frames)
+        means = {
+            "mean_road_percent": round(100 * sum(self.road) / count, 3) if count else None,
+            "mean_confidence": round(sum(self.confidence) / count, 4) if count else None,
+            "mean_changed_percent": round(100 * sum(self.changed) / count, 3) if count else None,
+        }
+        return {
+            "schema": f"roadseg.video/{FORMAT}",
+            "roadseg_version": __version__,
+            "settings": dict(self.settings),
+            **self.facts,
+            **means,
+            "stopped_by": self.stopped_by,
+            "exit_code": self.exit_code,
+        }
+
+    def write(self, stem: Path) -> None:
+        """Write `stem`.csv, .png and .json, over those of an earlier run. Raises OutputError."""
+        write_text(stem.with_name(stem.name + ".csv"), self._table())
+        atomic_write(stem.with_name(stem.name + ".png"), self._picture())
+        document = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        write_text(stem.with_name(stem.name + ".json"), document + "\n")
+
+    def _table(self) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        rows = zip(self.frames, self.seconds, self.road, self.confidence, self.changed, strict=True)
+        for frame, seconds, road, confidence, changed in rows:
+            writer.writerow(
+                [frame, f"{seconds:.6f}", f"{100 * road:.3f}", f"{confidence:.4f}", f"{100 * changed:.3f}"]
+            )
+        return text.getvalue()
+
+    def _picture(self) -> bytes:
+        """A strip of thumbnails above the road's share over time."""
+        from matplotlib.figure import Figure  # a second to import, and only the end needs it
+
+        shown = self.thumbnails.chosen()
+        figure = Figure(figsize=(12, 4.4), layout="constrained")
+        grid = figure.add_gridspec(2, max(1, len(shown)), height_ratios=(1, 2.2))
+        for i, (seconds, rgb_HWC) in enumerate(shown):
+            axes = figure.add_subplot(grid[0, i])
+            axes.imshow(rgb_HWC)
+            axes.set_title(f"{seconds:.1f} s", fontsize=8)
+            axes.set_axis_off()
+        axes = figure.add_subplot(grid[1, :])
+        axes.plot(self.seconds, [100 * share for share in self.road], color="#009E73", label="road")
+        changed = [100 * share for share in self.changed]
+        axes.fill_between(
+            self.seconds, changed, color="#D55E00", alpha=0.5, label="changed since the frame before"
+        )
+        axes.set(xlabel="seconds", ylabel="% of the picture", ylim=(0, None))
+        axes.margins(x=0)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize="small")
+        image = io.BytesIO()
+        figure.savefig(image, format="png")
+        return image.getvalue()

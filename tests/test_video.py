@@ -1,0 +1,392 @@
+"""`roadseg video` from file to file: times, sound, sizes, damage, interruption; nothing broken is left."""
+
+import csv
+import json
+import signal
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+from clips import decoded, make_clip, packets, texture, times, turn
+from torch import Tensor
+from typer.testing import CliRunner
+
+from roadseg.cli.app import app
+from roadseg.config import InferConfig, VideoConfig
+from roadseg.engine.predict import Predictor
+from roadseg.engine.video import segment_video
+from roadseg.errors import MediaError, OutputError, RoadsegError
+from roadseg.labels import UInt8Array, get_scheme
+from roadseg.media.video_writer import count_frames
+from roadseg.report.video import VideoReport
+
+
+class LowerHalf:
+    """Stands in for a Predictor: the lower half is road, whatever the picture."""
+
+    scheme = get_scheme("road")
+    imgsz = 64
+
+    def logits(self, images: Sequence[UInt8Array]) -> list[Tensor]:
+        results = []
+        for rgb_HWC in images:
+            logits_1hw = torch.full((1, *rgb_HWC.shape[:2]), -4.0)
+            logits_1hw[:, rgb_HWC.shape[0] // 2 :] = 4.0
+            results.append(logits_1hw)
+        return results
+
+    def mask(self, logits_Khw: Tensor, size: tuple[int, int]) -> UInt8Array:
+        return Predictor._decide(self, torch.nn.functional.interpolate(logits_Khw[None], size)[0])  # type: ignore[arg-type]
+
+    config = InferConfig()
+    _binary = True
+
+
+def convert(source: Path, out: Path, stop: Event | None = None, **settings: Any) -> VideoReport:
+    report = VideoReport(settings={})
+    predictor: Any = settings.pop("predictor", LowerHalf())
+    segment_video(VideoConfig(out=str(out), **settings), predictor, str(source), report, stop=stop)
+    return report
+
+
+def left(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+# ---------------------------------------------------------------- times
+
+
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001), Fraction(24000, 1001)])
+def test_times_are_the_inputs_own(tmp_path: Path, rate: Fraction) -> None:
+    source = make_clip(tmp_path / "in.mp4", rate=rate)
+    report = convert(source, tmp_path / "out.mp4")
+    assert times(tmp_path / "out.mp4") == times(source) == [i / rate for i in range(12)]
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.video[0].average_rate == rate
+        assert container.duration == pytest.approx(12 / rate * av.time_base, abs=1)
+    assert report.exit_code == 0
+
+
+def test_a_variable_frame_rate_stays(tmp_path: Path) -> None:
+    pts = [0, 40, 55, 140, 141, 200, 333, 500, 501, 502, 900, 1000]
+    source = make_clip(tmp_path / "in.mp4", pts=pts, time_base=Fraction(1, 1000))
+    convert(source, tmp_path / "out.mp4")
+    assert times(tmp_path / "out.mp4") == times(source) == [Fraction(p, 1000) for p in pts]
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    assert [float(row["seconds"]) for row in rows] == [p / 1000 for p in pts]
+
+
+@pytest.mark.parametrize(
+    ("given", "made", "codec"),
+    [(".mkv", ".mkv", "libx264"), (".avi", ".mp4", "mpeg4"), (".webm", ".webm", "libvpx-vp9"),
+     (".mov", ".mov", "mjpeg"), (".ts", ".mp4", "mpeg2video")],
+)  # fmt: skip
+def test_containers(tmp_path: Path, given: str, made: str, codec: str) -> None:
+    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    source = make_clip(tmp_path / f"in{given}", codec=codec, pixel_format=pixels, options={"g": "6"})
+    out = tmp_path / f"out{made}"
+    convert(source, out, codec="vp9" if made == ".webm" else "h264")
+    assert [float(t) for t in times(out)] == pytest.approx([float(t) for t in times(source)], abs=0.001)
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "ffv1"])
+def test_codecs(tmp_path: Path, codec: str, capfd: pytest.CaptureFixture[str]) -> None:
+    source = make_clip(tmp_path / "in.mp4", size=(64, 128))
+    out = tmp_path / "out.mkv"
+    convert(source, out, codec=codec)
+    assert len(decoded(out)) == 12
+    assert "x265 [info]" not in capfd.readouterr().err
+
+
+def test_a_part_and_a_stride(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", count=50, sound=True)
+    convert(source, tmp_path / "out.mp4", start=0.5, end=1.5, stride=5)
+    # frames 13 (0.52 s) to 37, every fifth; the times count from the start of the part
+    assert times(tmp_path / "out.mp4") == [Fraction(i, 25) - Fraction(1, 2) for i in range(13, 38, 5)]
+    sound = packets(tmp_path / "out.mp4", "audio")
+    assert abs(len(sound) - 1.0 * 48000 / 1024) <= 2
+    assert -0.05 < sound[0][0] < 0.05
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+def test_sound_is_copied_to_the_byte(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", count=25, sound=True)
+    convert(source, tmp_path / "out.mp4")
+    assert packets(tmp_path / "out.mp4", "audio") == packets(source, "audio")
+    convert(source, tmp_path / "silent.mp4", audio="none")
+    with av.open(str(tmp_path / "silent.mp4")) as container:
+        assert not container.streams.audio
+
+
+def test_sound_that_does_not_fit_the_container_is_told_of(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", sound=True)
+    with pytest.raises(RoadsegError, match="--audio none"):
+        convert(source, tmp_path / "out.webm", codec="vp9")
+    assert left(tmp_path) == {"in.mp4"}
+
+
+@pytest.mark.parametrize("size", [(48, 64), (49, 64), (48, 65), (49, 65), (2, 2)])
+def test_sizes_are_kept(tmp_path: Path, size: tuple[int, int]) -> None:
+    source = make_clip(tmp_path / "in.mkv", size=size, pixel_format="yuv444p")
+    convert(source, tmp_path / "out.mp4")
+    frames = decoded(tmp_path / "out.mp4")
+    assert {frame.shape for frame in frames} == {(*size, 3)}
+
+
+def test_a_rotation_is_applied(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", size=(48, 64))
+    upright = [np.rot90(frame, -1) for frame in decoded(source)]
+    convert(turn(source), tmp_path / "out.mp4", view="contour", crf=5)
+    frames = decoded(tmp_path / "out.mp4")
+    assert frames[0].shape == (64, 48, 3)
+    top = slice(0, 28)  # above the contour
+    assert np.abs(frames[5][top].astype(int) - upright[5][top]).mean() < 6
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert next(container.decode(video=0)).rotation == 0
+
+
+@pytest.mark.parametrize(("matrix", "full_range"), [(1, 1), (6, 1), (1, 2)])
+def test_colour_matrix_and_range_are_kept(tmp_path: Path, matrix: int, full_range: int) -> None:
+    with av.open(str(tmp_path / "in.mkv"), "w") as out:
+        video = out.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.codec_context.colorspace, video.codec_context.color_range = matrix, full_range
+        frame = av.VideoFrame.from_ndarray(np.full((72, 64), 100, np.uint8), "yuv420p")
+        out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+    convert(tmp_path / "in.mkv", tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        frame = next(container.decode(video=0))
+        assert (int(frame.colorspace), int(frame.color_range)) == (matrix, full_range)
+
+
+def test_it_plays_while_it_loads(tmp_path: Path) -> None:
+    convert(make_clip(tmp_path / "in.mp4"), tmp_path / "out.mp4")
+    data = (tmp_path / "out.mp4").read_bytes()
+    assert 0 < data.index(b"moov") < data.index(b"mdat")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
+
+
+# ---------------------------------------------------------------- outputs
+
+
+def test_masks_table_report_and_mask_video_agree(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", size=(48, 64))
+    convert(source, tmp_path / "out.mp4", mask_video=str(tmp_path / "m.mkv"), masks=str(tmp_path / "masks"))
+    masks = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in sorted((tmp_path / "masks").iterdir())]
+    assert len(masks) == 12
+    assert masks[0] is not None
+    assert (masks[0][:24] == 0).all()
+    assert (masks[0][24:] == 255).all()
+    assert all((a[..., 0] == b).all() for a, b in zip(decoded(tmp_path / "m.mkv"), masks, strict=True))
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    assert [row["road_percent"] for row in rows] == ["50.000"] * 12
+    assert [row["changed_percent"] for row in rows] == ["0.000"] * 12
+    assert float(rows[0]["confidence"]) == pytest.approx(0.982, abs=0.001)  # the sigmoid of 4
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert (report["frames_written"], report["frames_found_in_the_output"]) == (12, 12)
+    assert report["exit_code"] == 0
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("view", "width"), [("overlay", 64), ("contour", 64), ("mask", 64), ("side-by-side", 130)]
+)
+def test_views(tmp_path: Path, view: str, width: int) -> None:
+    source = make_clip(tmp_path / "in.mp4", size=(48, 64))
+    convert(source, tmp_path / "out.mp4", view=view, crf=4)
+    was, frame = decoded(source)[3].astype(int), decoded(tmp_path / "out.mp4")[3].astype(int)
+    assert frame.shape == (48, width, 3)
+    above, below = frame[:20, :64], frame[30:, -64:]
+    green = below[..., 1].mean() - below[..., [0, 2]].mean()
+    if view == "mask":
+        assert above.max() < 12
+        assert below.min() > 243
+    else:
+        assert np.abs(above - was[:20]).mean() < 5
+        assert (green > 30) == (view != "contour")
+
+
+def test_a_folder_of_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for i in range(6):
+        cv2.imwrite(str(folder / f"f{i}.png"), texture(48, 64, seed=i))
+    report = convert(folder, tmp_path / "out.mp4", fps=10)
+    assert times(tmp_path / "out.mp4") == [Fraction(i, 10) for i in range(6)]
+    assert report.exit_code == 0
+    (folder / "f3.png").write_bytes(b"junk")
+    report = convert(folder, tmp_path / "out2.mp4", fps=10)
+    assert times(tmp_path / "out2.mp4") == [Fraction(i, 10) for i in (0, 1, 2, 4, 5)]
+    assert report.exit_code == 3
+    assert report.facts["damaged"] == 1
+
+
+# ---------------------------------------------------------------- damage
+
+
+def test_a_video_that_is_cut_short(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", count=60)
+    data = source.read_bytes()
+    source.write_bytes(data[: len(data) * 6 // 10])
+    report = convert(source, tmp_path / "out.mp4")
+    assert report.exit_code == 3
+    written = report.facts["frames_written"]
+    assert 20 < written < 50
+    assert report.facts["missing"] + report.facts["damaged"] + written >= 60
+    assert count_frames(tmp_path / "out.mp4") == written
+
+
+def test_damage_in_the_middle_is_not_the_end(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", count=60)
+    data = bytearray(source.read_bytes())
+    middle = (data.index(b"mdat") + len(data)) // 2
+    data[middle : middle + 1500] = np.random.default_rng(0).integers(0, 256, 1500, np.uint8).tobytes()
+    source.write_bytes(data)
+    report = convert(source, tmp_path / "out.mp4")
+    assert report.exit_code == 3
+    assert report.facts["damaged"] > 0
+    assert times(tmp_path / "out.mp4")[-1] == Fraction(59, 25)
+    assert report.facts["frames_written"] >= 50
+
+
+def test_what_is_no_video_is_told_of_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("hello")
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    with av.open(str(tmp_path / "sound.m4a"), "w") as out:
+        tone = out.add_stream("aac", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 48000
+        out.mux(tone.encode(frame))
+        out.mux(tone.encode(None))
+    whole = make_clip(tmp_path / "whole.mp4")
+    (tmp_path / "headless.mp4").write_bytes(whole.read_bytes()[:400])
+    before = left(tmp_path)
+    for name, message in {
+        "text.mp4": "cannot be|no video that can be opened",
+        "empty.mp4": "no video that can be opened",
+        "sound.m4a": "no video stream",
+        "headless.mp4": "cut short|not one frame",
+        "missing.mp4": "no such file",
+    }.items():
+        with pytest.raises(MediaError, match=message):
+            convert(tmp_path / name, tmp_path / "out.mp4")
+    assert left(tmp_path) == before
+
+
+def test_one_frame(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", count=1)
+    assert convert(source, tmp_path / "out.mp4").exit_code == 0
+    assert len(decoded(tmp_path / "out.mp4")) == 1
+
+
+# ---------------------------------------------------------------- nothing is lost
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4")
+    data = source.read_bytes()
+    with pytest.raises(OutputError, match="is the input"):
+        convert(source, source, overwrite=True)
+    convert(source, tmp_path / "out.mp4")
+    with pytest.raises(OutputError, match="--overwrite"):
+        convert(source, tmp_path / "out.mp4")
+    (tmp_path / "new.csv").write_text("mine")
+    with pytest.raises(OutputError, match=r"new\.csv"):
+        convert(source, tmp_path / "new.mp4")
+    assert (tmp_path / "new.csv").read_text() == "mine"
+    convert(source, tmp_path / "out.mp4", overwrite=True)
+    assert source.read_bytes() == data
+
+
+def test_stopping_leaves_a_whole_video_of_what_is_done(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", count=60)
+    stop = Event()
+    stop.set()
+    report = convert(source, tmp_path / "out.mp4", stop=stop)
+    assert report.exit_code == 130
+    assert count_frames(tmp_path / "out.mp4") == report.facts["frames_written"] == 1
+    assert left(tmp_path) == {"in.mp4", "out.mp4", "out.csv", "out.json", "out.png"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_stop_it_in_order(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    source = make_clip(tmp_path / "in.mp4", count=60)
+    monkeypatch.chdir(tmp_path)
+    take = Predictor.mask
+    seen: list[int] = []
+
+    def mask(self: Predictor, logits_Khw: Tensor, size: tuple[int, int]) -> UInt8Array:
+        seen.append(1)
+        if len(seen) == 9:
+            signal.raise_signal(number)
+        return take(self, logits_Khw, size)
+
+    monkeypatch.setattr(Predictor, "mask", mask)
+    before = signal.signal(number, signal.default_int_handler)  # a background job would ignore it
+    try:
+        result = CliRunner().invoke(app, ["video", str(source), "-w", str(tiny_weights)])
+    finally:
+        signal.signal(number, before)
+    assert result.exit_code == 130
+    assert "9 frames" in result.stderr
+    assert len(decoded(tmp_path / "in.roadseg.mp4")) == 9
+
+
+class Broken(LowerHalf):
+    """Fails at the third batch."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def logits(self, images: Sequence[UInt8Array]) -> list[Tensor]:
+        self.calls += 1
+        if self.calls == 3:
+            raise ZeroDivisionError("a bug")
+        return super().logits(images)
+
+
+@pytest.mark.timeout(60)
+def test_an_error_in_any_stage_ends_the_run_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_clip(tmp_path / "in.mp4", count=60)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        convert(source, tmp_path / "out.mp4", predictor=Broken())
+    for place in ("roadseg.engine.video.draw_planes", "roadseg.media.video.read_planes"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                convert(source, tmp_path / "out.mp4")
+    assert left(tmp_path) == {"in.mp4"}
+
+
+def test_the_partial_file_can_be_played_at_any_time(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", count=250, sound=True)
+    frames: list[int] = []
+
+    def look(done: int, total: int) -> None:
+        partial = tmp_path / "out.partial.mp4"
+        if done == 200:  # the encoder holds some seconds back
+            copy = tmp_path / "copy.mp4"
+            copy.write_bytes(partial.read_bytes())
+            frames.append(len(decoded(copy)))
+        assert total == 250
+
+    report = VideoReport(settings={})
+    segment_video(VideoConfig(out=str(tmp_path / "out.mp4")), LowerHalf(), str(source), report, look)  # type: ignore[arg-type]
+    assert frames[0] >= 100
+    assert not (tmp_path / "out.partial.mp4").exists()
