@@ -299,6 +299,10 @@ class TrainConfig(_Plain):
         ):
             _one_of(name, getattr(self, name), kind)
         get_model_config(self.model)
+        for weight in self.class_weights:
+            _between("class_weights", weight, 0.0, 1e6)
+        if self.class_weights and not any(self.class_weights):
+            raise ConfigError("class_weights are all 0, so that nothing would be learnt; give one above 0.")
         if self.crop is not None:
             _between("crop", self.crop, 32, 8192)
         for name, low, high in (

@@ -93,8 +93,7 @@ class LabelScheme:
     @property
     def road_class(self) -> int | None:
         """Index of the class that is the road; None if there is none by that name."""
-        names = [name.casefold() for name in self.classes]
-        return next((names.index(name) for name in ("road", "drivable") if name in names), None)
+        return next((i for i, name in enumerate(self.classes) if _is_road(name)), None)
 
     def table(self, encoding: LabelEncoding) -> dict[RawValue, int]:
         """Raw value -> class index or VOID, for files in `encoding`; DatasetError if they cannot give it."""
@@ -221,8 +220,8 @@ def get_scheme(name_or_json_path: str) -> LabelScheme:
 
     The file: {"name": "mine", "classes": [{"name": "road", "color": [128, 64, 128], "values": [7]}, ...],
     "void": [0, 1]}. Raw values are whole numbers 0..255, or RGB triples where the label files are coloured; a
-    value that is not listed is an error. ConfigError if there is no such scheme, DatasetError if the file is
-    wrong.
+    value that is not listed is an error. Of two classes the road becomes the second, whatever the order:
+    masks show that one as 255. ConfigError if there is no such scheme, DatasetError if the file is wrong.
     """
     if name_or_json_path in SCHEMES:
         return SCHEMES[name_or_json_path]
@@ -233,7 +232,9 @@ def get_scheme(name_or_json_path: str) -> LabelScheme:
         )
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        entries = data["classes"]
+        entries = list(data["classes"])
+        if len(entries) == 2 and _is_road(entries[0]["name"]):  # the second is what a mask shows as 255
+            entries.reverse()
         pairs = [(_raw_value(value), i) for i, entry in enumerate(entries) for value in entry["values"]]
         pairs += [(_raw_value(value), VOID) for value in data.get("void", [])]
         scheme = LabelScheme(
@@ -247,16 +248,20 @@ def get_scheme(name_or_json_path: str) -> LabelScheme:
             f'{path}: not a label scheme ({error!r}); write {{"classes": [{{"name": "road", "color": '
             '[128, 64, 128], "values": [7]}, ...], "void": [0, 1]}'
         ) from error
+    if len(scheme.values) < len(pairs):
+        raise DatasetError(f"{path}: a raw value is listed twice; give each value one meaning")
     for index, name in enumerate(scheme.classes):
         if index not in dict(pairs).values():
             raise DatasetError(
                 f"{path}: the class {name!r} has no value of its own; list one or drop the class"
             )
-    if len(scheme.values) < len(pairs):
-        raise DatasetError(f"{path}: a raw value is listed twice; give each value one meaning")
     if len({type(value) for value in scheme.values}) > 1:
         raise DatasetError(f"{path}: raw values are numbers or colours, not both; use one kind")
     return scheme
+
+
+def _is_road(name: Any) -> bool:
+    return str(name).casefold() in ("road", "drivable")
 
 
 def _color(value: Any) -> RGB:
@@ -305,7 +310,7 @@ def decode_label(raw: UInt8Array, encoding: LabelEncoding, scheme: LabelScheme, 
         shown = ", ".join(str(value) for value in found[:8]) + (", ..." if len(found) > 8 else "")
         raise DatasetError(
             f"{where}: holds {shown}, which {scheme.name if scheme.values else encoding.name} does not know; "
-            "check the label format (--dataset) and the classes"
+            "check the classes, and how the labels are written (--dataset; --label-format of segment)"
         )
     return label
 

@@ -56,15 +56,23 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(
     save_checkpoint(tiny_checkpoint(), path)
     before = path.read_bytes()
 
-    def full(content: object, target: Path) -> None:
-        target.write_bytes(b"half")
+    def full(number: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OutputError, match="No space left on device"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"No space left on device.*free some space"):
         save_checkpoint(tiny_checkpoint(), path, keep_previous=True)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["last.pt"]
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint()
+    with torch.no_grad():
+        next(checkpoint.model.parameters())[0] = float("nan")
+    save_checkpoint(checkpoint, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="no finite numbers"):
+        load_checkpoint(tmp_path / "a.pt")
 
 
 class Bomb:

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +173,53 @@ def test_segment_reads_a_list_on_stdin(tmp_path: Path, tiny_weights: Path) -> No
         stdin=f"{pictures / 'frame2.png'}\n",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "1 pictures: 1 ok" in result.stdout
+    assert "1 picture: 1 ok" in result.stdout
+
+
+def test_names_are_printed_as_they_are(tmp_path: Path, tiny_weights: Path) -> None:
+    folder = frames(tmp_path / "in")
+    names = ["a:car:b.jpg", "[red]c.jpg", ":smile: [bold]d\\[red].jpg"]
+    for name in names:
+        (folder / name).write_bytes(b"junk")
+    result = run("segment", folder, "-o", tmp_path / "out", "-w", tiny_weights, "--device", "cpu", "--json")
+    assert result.exit_code == 3
+    assert {row["input"] for row in json.loads(result.stdout)["rows"]} >= set(names)
+    result = run(
+        "segment", folder, "-o", tmp_path / "out", "-w", tiny_weights, "--device", "cpu", "--overwrite"
+    )
+    assert all(f"{folder}/{name}: " in result.stderr for name in names)
+
+
+def test_output_that_cannot_be_printed(tmp_path: Path, tiny_weights: Path) -> None:
+    """No traceback on a terminal without the letters of a name, nor when stdout is full."""
+    folder = frames(tmp_path / "straße")
+    arguments = [sys.executable, "-c", "from roadseg.cli.app import main; main()"]
+    arguments += [
+        "segment",
+        str(folder),
+        "-o",
+        str(tmp_path / "ü"),
+        "-w",
+        str(tiny_weights),
+        "--device",
+        "cpu",
+    ]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    assert "\\xfc" in done.stdout
+    if Path("/dev/full").exists():
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [*arguments, "--overwrite"],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+        assert done.returncode == 1
+        assert "cannot be printed (No space left on device)" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_segment_does_not_overwrite_unless_told(tmp_path: Path, tiny_weights: Path) -> None:

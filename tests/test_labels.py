@@ -227,12 +227,13 @@ def own(tmp_path: Path, data: object) -> LabelScheme:
 
 def test_own_scheme(tmp_path: Path) -> None:
     scheme = own(tmp_path, OWN)
-    assert (scheme.name, scheme.classes, scheme.num_classes) == ("mine", ("road", "rest"), 2)
-    assert scheme.colors == ((128, 64, 128), (0, 0, 0))
+    assert (scheme.name, scheme.classes, scheme.num_classes) == ("mine", ("rest", "road"), 2)
+    assert scheme.road_class == 1  # of two classes the road is the second, which masks show as 255
+    assert scheme.colors == ((0, 0, 0), (128, 64, 128))
     raw = np.array([[7, 9, 0, 1, 255]], np.uint8)
     # its values mean what the file says, whatever the data set calls them
     for encoding in ("road-mask", "cityscapes-labelIds"):
-        assert decode_label(raw, ENCODINGS[encoding], scheme, "x").tolist() == [[0, 0, 1, 1, 255]]
+        assert decode_label(raw, ENCODINGS[encoding], scheme, "x").tolist() == [[1, 1, 0, 0, 255]]
     with pytest.raises(DatasetError, match=r"x\.png: holds 8, which mine does not know"):
         decode_label(np.array([[8]], np.uint8), ENCODINGS["road-mask"], scheme, "x.png")
 

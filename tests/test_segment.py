@@ -536,7 +536,7 @@ def test_a_full_disk_ends_the_run_with_one_clear_line(
 def test_a_report_that_cannot_be_written_does_not_hide_the_first_error(frames: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.write_text("a file")
-    with pytest.raises(OutputError, match=r"overlays/0\.jpg: cannot be written .* a file is in the place"):
+    with pytest.raises(OutputError, match=r"cannot be written .* a file is in the place"):
         run(frames, out)
     assert out.read_text() == "a file"
 
@@ -555,6 +555,67 @@ def test_fail_fast_stops_at_the_first_failure(frames: Path, tmp_path: Path) -> N
     assert files(tmp_path / "out/masks") == sorted(
         f"{row.input}" for row in report.rows if row.status == "ok"
     )  # what was begun was finished
+
+
+# ---------------------------------------------------------------- what is not ours
+
+
+def test_files_of_somebody_else_are_never_replaced(frames: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    (out / "masks").mkdir(parents=True)
+    (out / "masks" / "0.png").write_bytes(b"drawn by hand")
+    for existing in ("refuse", "overwrite", "skip"):
+        with pytest.raises(OutputError, match=r"masks/0\.png: is there already"):
+            run(frames, out, existing=existing)
+    assert files(out) == ["masks/0.png"]
+    accounts = tmp_path / "accounts"
+    accounts.mkdir()
+    (accounts / "report.csv").write_text("my accounts")
+    (accounts / "report.json").write_text("{}")
+    for existing in ("refuse", "overwrite"):
+        with pytest.raises(OutputError, match="is there already"):
+            run(frames, accounts, existing=existing)
+    assert (accounts / "report.csv").read_text() == "my accounts"
+
+
+def test_a_killed_run_leaves_word_whose_folder_it_is(frames: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = RunReport(command="segment", settings={"threshold": 0.5})
+    predictor = FakePredictor()
+    jobs = find_images(frames)
+
+    def killed(row: Row, done: int, total: int) -> None:
+        told.append(RunReport.read(out / "report.json"))
+
+    told: list[RunReport] = []
+    segment(SegmentConfig(out=str(out)), predictor, jobs, report, killed)  # type: ignore[arg-type]
+    assert told[0].stopped_by == "it was killed, or is still running"
+    assert told[0].settings == {"threshold": 0.5}
+    assert told[0].exit_code == 1
+    assert RunReport.read(out / "report.json").stopped_by is None
+
+
+def test_runs_with_other_settings_do_not_mix(frames: Path, tmp_path: Path) -> None:
+    def go(threshold: float, existing: str) -> None:
+        report = RunReport(command="segment", settings={"threshold": threshold})
+        config = SegmentConfig(out=str(tmp_path / "out"), existing=existing)  # type: ignore[arg-type]
+        segment(config, FakePredictor(), find_images(frames), report)  # type: ignore[arg-type]
+
+    go(0.2, "refuse")
+    go(0.2, "skip")
+    with pytest.raises(OutputError, match=r"threshold 0\.2, this one has 0\.7"):
+        go(0.7, "skip")
+    go(0.7, "overwrite")
+
+
+def test_a_picture_too_wide_for_jpeg_is_done_all_the_same(frames: Path, tmp_path: Path) -> None:
+    make_picture(frames / "wide.png", size=(2, 66000))
+    report, _ = run(frames, tmp_path / "out")
+    assert report.exit_code == 0
+    with Image.open(tmp_path / "out/overlays/wide.jpg") as overlay:
+        assert overlay.size == (65500, 2)
+    with Image.open(tmp_path / "out/masks/wide.png") as mask:
+        assert mask.size == (66000, 2)
 
 
 # ---------------------------------------------------------------- settings

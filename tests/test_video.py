@@ -307,6 +307,9 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         convert(source, tmp_path / "new.mp4")
     assert (tmp_path / "new.csv").read_text() == "mine"
     convert(source, tmp_path / "out.mp4", overwrite=True)
+    (tmp_path / "out.json").write_text("{}")
+    with pytest.raises(OutputError, match="somebody's own"):
+        convert(source, tmp_path / "out.mp4", overwrite=True)
     assert source.read_bytes() == data
 
 

@@ -1,5 +1,8 @@
 """The `roadseg` command: options become a config, one engine call does the work, the result is shown."""
 
+import errno
+import io
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +49,11 @@ class RoadsegGroup(TyperGroup):
                 raise
             render.error(NO_LIBGL)
             raise typer.Exit(1) from error
+        except OSError as error:
+            if error.filename or error.errno not in (errno.ENOSPC, errno.EPIPE):
+                raise
+            render.error(f"the results cannot be printed ({error.strerror}); send them to another place.")
+            raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
             render.note("Interrupted.")
             raise typer.Exit(130) from error
@@ -63,6 +71,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):  # a file name may hold what the terminal has no letters for
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()
 
 

@@ -1,6 +1,7 @@
 """What people see: tables on stdout, progress and errors on stderr. Every print of roadseg is in here."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,11 +9,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 Update = Callable[[int, int], None]
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+out = Console(soft_wrap=True, highlight=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 # Without a terminal, progress is a line each time this many seconds have passed.
 PLAIN_INTERVAL = 10.0
@@ -20,17 +22,17 @@ PLAIN_INTERVAL = 10.0
 
 def error(text: str) -> None:
     """Print a mistake of the user's, on stderr."""
-    err.print("[bold red]error:[/]", text.replace("[", r"\["))
+    err.print(Text.assemble(("error: ", "bold red"), text))
 
 
 def note(text: str) -> None:
     """Print a line for people, on stderr."""
-    err.print(text.replace("[", r"\["))
+    err.print(Text(text))
 
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one machine-readable document, on stdout."""
-    out.print(json.dumps(document, indent=2, ensure_ascii=False), markup=False)
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 @contextmanager
@@ -85,7 +87,7 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     for i, column in enumerate(columns):
         grid.add_column(column, justify="left" if i == 0 else "right", header_style="dim")
     for row in rows:
-        grid.add_row(*(cell.replace("[", r"\[") for cell in row))
+        grid.add_row(*map(Text, row))
     out.print(grid)
 
 

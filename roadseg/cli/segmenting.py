@@ -31,6 +31,7 @@ def run_segment(
         "device": str(predictor.device),
         "imgsz": predictor.imgsz,
         "threshold": infer.threshold,
+        "ids": config.ids,
     }
     report = RunReport(command="segment", settings=settings)
     try:
@@ -41,7 +42,7 @@ def run_segment(
 
             segment(config, predictor, jobs, report, progress)
     finally:
-        if report.finished:  # else it was refused before it began
+        if report.finished:  # else it was refused before it began, or could not write even that
             if as_json:
                 render.print_json(report.to_dict())
             else:
@@ -52,11 +53,10 @@ def run_segment(
 def _show(report: RunReport, config: SegmentConfig) -> None:
     totals = report.totals()
     seconds = totals["seconds"]
-    rate = f", {totals['ok'] / seconds:.1f} pictures/s" if seconds else ""
+    rate = f", {totals['ok'] / seconds:.1f} pictures/s" if seconds and totals["ok"] else ""
     counts = ", ".join(f"{totals[name]} {name}" for name in ("ok", "skipped", "failed") if totals[name])
-    render.out.print(
-        f"{render.count(totals['inputs'], 'picture')}: {counts} in {seconds:.1f} s{rate}", markup=False
-    )
+    pictures = render.count(totals["inputs"], "picture")
+    render.out.print(f"{pictures}: {counts or 'none'} in {seconds:.1f} s{rate}", markup=False)
     if totals["mean_road_fraction"] is not None:
         render.out.print(
             f"road: {render.percent(totals['mean_road_fraction'])} % of a picture on average", markup=False
@@ -73,7 +73,8 @@ def _show(report: RunReport, config: SegmentConfig) -> None:
         )
     failures = [row for row in report.rows if row.status == "failed"]
     for row in failures[:SHOWN_FAILURES]:
-        render.error(f"{row.input}: {row.error}")
+        named = Path(row.input).name in str(row.error)
+        render.error(str(row.error) if named else f"{row.input}: {row.error}")
     if len(failures) > SHOWN_FAILURES:
         render.note(f"... and {len(failures) - SHOWN_FAILURES} more failures; the report lists all.")
     render.out.print(

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from roadseg.dataset.templates import find_files
-from roadseg.encodings import ENCODINGS
-from roadseg.errors import ConfigError, DatasetError
+from roadseg.encodings import ENCODINGS, LabelEncoding
+from roadseg.errors import ConfigError
 
 _SPLITS: Final = {"train": "train", "val": "val", "test": "test"}
 # What people call the folders of a split in sets of their own.
@@ -23,7 +22,7 @@ _ANY_SPLITS: Final = _SPLITS | {"training": "train", "valid": "val", "validation
 class Form:
     """One way in which a data set lies on disk.
 
-    `labels` are (template, encoding name) in order of preference. `splits` maps the folders that stand for
+    `labels` are (template, encoding) in order of preference. `splits` maps the folders that stand for
     `{split}` to ours; without that field all is train, and `is_val` may pick the official val out of it by
     key. `holds_out` says that there is no official val, so that groups of train may be held out to be it.
     The labels of `secret` splits are not public. `not_labels` are endings of files that only look like
@@ -31,7 +30,7 @@ class Form:
     """
 
     image: str
-    labels: tuple[tuple[str, str], ...]
+    labels: tuple[tuple[str, LabelEncoding], ...]
     splits: Mapping[str, str] = field(default_factory=lambda: _SPLITS)
     is_val: Callable[[str], bool] | None = None
     holds_out: bool = False
@@ -75,10 +74,18 @@ _CITYSCAPES: Final = {
 }  # fmt: skip
 
 
-def _cityscapes_labels(kind: str) -> tuple[tuple[str, str], ...]:
+# The same classes as in the index files, for a download that has the colours alone.
+# Source: bdd100k/label/label.py of github.com/bdd100k/bdd100k.
+_BDD100K_COLORS: Final = LabelEncoding(
+    "bdd100k-drivable-colors",
+    {(219, 94, 86): "direct drivable", (86, 211, 219): "alternative drivable", (0, 0, 0): "background"},
+)
+
+
+def _cityscapes_labels(kind: str) -> tuple[tuple[str, LabelEncoding], ...]:
     """labelIds first: they say more."""
     return tuple(
-        (f"{kind}/{{split}}/{{group}}/{{stem}}_{kind}_{ids}.png", f"cityscapes-{ids}")
+        (f"{kind}/{{split}}/{{group}}/{{stem}}_{kind}_{ids}.png", ENCODINGS[f"cityscapes-{ids}"])
         for ids in ("labelIds", "labelTrainIds")
     )
 
@@ -91,7 +98,7 @@ def _folder(encoding: str) -> Layout:
         tuple(
             Form(
                 f"{images}/{{path}}.{{ext}}",
-                ((f"{masks}/{{path}}.{{mask}}", encoding),),
+                ((f"{masks}/{{path}}.{{mask}}", ENCODINGS[encoding]),),
                 _ANY_SPLITS,
                 holds_out=True,
             )
@@ -142,9 +149,10 @@ LAYOUTS: Final = (
         (
             Form(
                 "leftImg8bit/{split}/{group}/{stem}_image.{ext}",
-                (("gtFine/{split}/{group}/{stem}_label.png", "idd-lite"),),
+                (("gtFine/{split}/{group}/{stem}_label.png", ENCODINGS["idd-lite"]),),
                 secret=("test",),
                 not_labels=("_inst_label.png",),
+                official={"train": 1403, "val": 204, "test": 404},
             ),
         ),
         "log in at https://idd.insaan.iiit.ac.in (free for research) and fetch IDD Lite (idd-lite.tar.gz)",
@@ -155,12 +163,12 @@ LAYOUTS: Final = (
         (
             Form(
                 "{split}/{group}_{stem}.png",
-                (("{split}annot/{group}_{stem}.png", "camvid11"),),
+                (("{split}annot/{group}_{stem}.png", ENCODINGS["camvid11"]),),
                 official={"train": 367, "val": 101, "test": 233},
             ),
             Form(
                 "701_StillsRaw_full/{group}_{stem}.png",
-                (("LabeledApproved_full/{group}_{stem}_L.png", "camvid32"),),
+                (("LabeledApproved_full/{group}_{stem}_L.png", ENCODINGS["camvid32"]),),
                 holds_out=True,
                 official={"train": {"0001TP": 124, "0006R0": 101, "0016E5": 305, "Seq05VD": 171}},
             ),
@@ -177,7 +185,7 @@ LAYOUTS: Final = (
             Form(
                 "{split}/image_2/{group}_{stem}.png",
                 # um_lane_*.png, which mark the own lane only, do not fit
-                (("{split}/gt_image_2/{group}_road_{stem}.png", "kitti-road"),),
+                (("{split}/gt_image_2/{group}_road_{stem}.png", ENCODINGS["kitti-road"]),),
                 {"training": "train", "testing": "test"},
                 holds_out=True,
                 secret=("test",),
@@ -196,8 +204,9 @@ LAYOUTS: Final = (
             Form(
                 "images/100k/{split}/{path}.jpg",
                 (
-                    ("labels/drivable/masks/{split}/{path}.png", "bdd100k-drivable"),
-                    ("drivable_maps/labels/{split}/{path}_drivable_id.png", "bdd100k-drivable-maps"),
+                    ("labels/drivable/masks/{split}/{path}.png", ENCODINGS["bdd100k-drivable"]),
+                    ("drivable_maps/labels/{split}/{path}_drivable_id.png", ENCODINGS["bdd100k-drivable-maps"]),
+                    ("labels/drivable/colormaps/{split}/{path}.png", _BDD100K_COLORS),
                 ),
                 secret=("test",),
                 official={"train": 70000, "val": 10000, "test": 20000},
@@ -209,7 +218,7 @@ LAYOUTS: Final = (
         "comma10k",
         "comma10k",
         # The val of comma.ai's own training, and of everyone since: names that end in 9.
-        (Form("imgs/{path}.png", (("masks/{path}.png", "comma10k"),), is_val=lambda key: key.endswith("9")),),
+        (Form("imgs/{path}.png", (("masks/{path}.png", ENCODINGS["comma10k"]),), is_val=lambda key: key.endswith("9")),),
         "git clone https://github.com/commaai/comma10k",
     ),
     _folder("road-mask"),
@@ -238,73 +247,3 @@ def default_root() -> Path | None:
     """The folder that CITYSCAPES_DATASET (the variable of cityscapesScripts) names, if it is set."""
     value = os.environ.get("CITYSCAPES_DATASET")
     return Path(value) if value else None
-
-
-def require_folder(root: Path) -> None:
-    """DatasetError if `root` is no folder."""
-    if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder; give the folder that holds the data set")
-
-
-def detect_layout(root: Path) -> Layout:
-    """The layout of the data set in `root`, by its folders and file names alone.
-
-    Where only images or only labels are there, that is enough. DatasetError if nothing fits: it says what was
-    looked for, or which folder nearby holds a data set.
-    """
-    require_folder(root)
-    layout, _ = _best_layout(root)
-    if layout is None:
-        looked_for = "; ".join(f"{lay.name}: {form.image}" for lay in LAYOUTS for form in lay.forms[:1])
-        raise DatasetError(
-            f"{root}: no known data set here; {_hint_nearby(root) or f'looked for images as in {looked_for}'}"
-        )
-    return layout
-
-
-def _best_layout(root: Path) -> tuple[Layout | None, bool]:
-    """The first layout with images and labels (and True), else the first with one of the two."""
-    partial = None
-    for layout in LAYOUTS:
-        for form in layout.forms:
-            has_image = any(find_files(root, form.image, form.splits))
-            has_label = any(any(find_files(root, label, form.splits)) for label, _ in form.labels)
-            if has_image and has_label:
-                return layout, True
-            # {split}/x_y.png alone would take any folder called train for CamVid
-            if has_label or (has_image and not form.image.startswith("{split}/{")):
-                partial = partial or layout
-    return partial, False
-
-
-def _hint_nearby(root: Path) -> str | None:
-    """What to do if a folder above `root` (when leftImg8bit was given) or inside it is a data set."""
-    for above in list(root.resolve().parents)[:3]:
-        layout, complete = _peek(above)
-        inner = root.resolve().relative_to(above).parts[0]
-        if layout and complete and any(_mentions(form, inner) for form in layout.forms):
-            return f"give the folder {above} instead, which holds {layout.title}"
-    parts = []
-    for inside in sorted(entry for entry in root.iterdir() if entry.is_dir()):
-        layout, complete = _peek(inside)
-        if layout and complete:
-            return f"give the folder {inside} instead, which holds {layout.title}"
-        parts += [inside] if layout else []
-    if len(parts) > 1:
-        return f"move what is in {' and '.join(str(part) for part in parts)} into one folder, and give that"
-    return f"{parts[0]} holds a part of one; give that folder to see what is missing" if parts else None
-
-
-def _peek(folder: Path) -> tuple[Layout | None, bool]:
-    """`_best_layout` of a folder that the user did not name, so that it may well be closed to us."""
-    try:
-        return _best_layout(folder)
-    except DatasetError:
-        return None, False
-
-
-def _mentions(form: Form, folder_name: str) -> bool:
-    """Whether the form has such a folder at its top."""
-    templates = (form.image, *(label for label, _ in form.labels))
-    tops = {template.partition("/")[0] for template in templates}
-    return folder_name in {top.replace("{split}", split) for top in tops for split in form.splits}

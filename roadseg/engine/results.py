@@ -16,7 +16,9 @@ from roadseg.dataset.samples import Sample, read_label
 from roadseg.errors import ConfigError, DatasetError
 from roadseg.labels import ENCODINGS, RGB, LabelScheme, UInt8Array, label_ids
 from roadseg.media.images import ImageJob, write_mask, write_rgb
+from roadseg.media.output import JPEG_SIDE
 from roadseg.media.overlay import draw
+from roadseg.media.resize import fit_size
 from roadseg.metrics import ConfusionMatrix, none_for_nan, per_image, scores
 from roadseg.report.run import Row, RunReport
 
@@ -107,7 +109,8 @@ class ResultWriter:
         start = time.perf_counter()
         paths = {kind: self.out / path for kind, path in picture.outputs.items()}
         if "overlay" in paths:
-            write_rgb(paths["overlay"], draw(picture.rgb_HWC, mask_HW, self.scheme, self.opacity))
+            overlay_HWC = draw(picture.rgb_HWC, mask_HW, self.scheme, self.opacity)
+            write_rgb(paths["overlay"], _fit_jpeg(overlay_HWC))
         if probabilities is not None:
             shown_HW = probabilities if probabilities.ndim == 2 else probabilities.max(axis=0)
             write_mask(paths["probs"], _uint8(cv2.convertScaleAbs(shown_HW, alpha=255)))
@@ -132,6 +135,15 @@ class ResultWriter:
         result = scores(matrix, self.scheme.classes)
         iou = result.iou[1] if self.scheme.num_classes == 2 else result.mean_iou
         return {"iou": none_for_nan(iou), "counts": matrix.to_list()}
+
+
+def _fit_jpeg(rgb_HWC: UInt8Array) -> UInt8Array:
+    """The picture, made smaller if a JPEG cannot be as large."""
+    height, width = rgb_HWC.shape[:2]
+    if max(height, width) <= JPEG_SIDE:
+        return rgb_HWC
+    height, width = fit_size(height, width, JPEG_SIDE)
+    return _uint8(cv2.resize(rgb_HWC, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def _uint8(pixels: cv2.typing.MatLike) -> UInt8Array:

@@ -46,8 +46,13 @@ def segment(
     report.classes = scheme.classes
     writer = ResultWriter(out, scheme, config.opacity, config.ids)
     truth = TruthReader(Path(config.labels), config.label_format, scheme) if config.labels else None
-    tasks = _plan(config, jobs)
-    earlier = _earlier_report(config, scheme.classes)
+    earlier = _earlier_report(config, report)
+    tasks = _plan(config, jobs, earlier)
+    if not (out / f"{config.report_name}.json").exists():
+        # Says whose folder this is from now on, even if the run is killed: `_check_owner` looks for it.
+        begun = RunReport(command=report.command, settings=report.settings, classes=report.classes)
+        begun.stopped_by = "it was killed, or is still running"
+        begun.write(out, config.report_name)
 
     def finish() -> None:
         if earlier:
@@ -81,28 +86,43 @@ class _Task:
         return self.job.relative.as_posix()
 
 
-def _plan(config: SegmentConfig, jobs: Sequence[ImageJob]) -> list[_Task]:
+def _plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | None) -> list[_Task]:
     out = Path(config.out)
     _refuse_to_mix(out, jobs)
+    # with labels, a picture that was never scored is not done yet
+    scored = {row.input for row in earlier.rows if row.counts} if earlier else set()
     wanted = {"mask": True, "overlay": config.overlay, "probs": config.save_probs}
     kinds = {kind: place for kind, place in OUTPUTS.items() if wanted[kind]}
     index, count = config.shard
-    report = out / f"{config.report_name}.json"
-    found: list[Path] = []
+    reports = [out / f"{config.report_name}.{suffix}" for suffix in ("json", "csv")]
+    found = [path for path in reports if path.exists()]
     tasks = []
     # names come from all jobs, so that shards agree on them
     for job, stem in list(zip(jobs, output_stems(jobs), strict=True))[index - 1 :: count]:
         outputs = {kind: f"{folder}/{stem.as_posix()}{suffix}" for kind, (folder, suffix) in kinds.items()}
         there = [out / path for path in outputs.values() if (out / path).exists()]
         found += there
-        tasks.append(_Task(job, outputs, config.existing == "skip" and len(there) == len(outputs)))
-    if report.exists():
-        found.append(report)
+        done = len(there) == len(outputs) and (not config.labels or job.relative.as_posix() in scored)
+        tasks.append(_Task(job, outputs, config.existing == "skip" and done))
     if found and config.existing == "refuse":
         raise OutputError(
             f"{found[0]}: is there already; give --overwrite, --skip-existing or another output folder"
         )
+    if found:
+        _check_owner(out, found[0])
     return tasks
+
+
+def _check_owner(out: Path, found: Path) -> None:
+    """What is to be replaced must be ours: a report of roadseg's lies in every folder that it wrote into."""
+    for path in out.glob("report*.json"):
+        with contextlib.suppress(OutputError):
+            RunReport.read(path)
+            return
+    raise OutputError(
+        f"{found}: is there already, and no report of roadseg's beside it: it may be somebody's own; move it "
+        "away, or choose another output folder"
+    )
 
 
 def _refuse_to_mix(out: Path, jobs: Sequence[ImageJob]) -> None:
@@ -125,14 +145,25 @@ def _root(job: ImageJob) -> Path | None:
     return Path(*job.path.parts[:-depth]) if job.path.parts[-depth:] == job.relative.parts else None
 
 
-def _earlier_report(config: SegmentConfig, classes: tuple[str, ...]) -> RunReport | None:
+# Settings that make masks what they are: two runs into one folder must agree on them.
+_DECISIVE = ("weights", "imgsz", "threshold", "ids")
+
+
+def _earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | None:
     """The report to carry on with, where inputs may be skipped."""
     path = Path(config.out, f"{config.report_name}.json")
     if config.existing != "skip" or not path.exists():
         return None
     earlier = RunReport.read(path)
-    if earlier.classes != classes:
+    if earlier.classes != report.classes:
         raise OutputError(f"{path}: is of a model with other classes; choose another output folder")
+    for name in _DECISIVE:
+        before, now = earlier.settings.get(name), report.settings.get(name)
+        if before != now:
+            raise OutputError(
+                f"{path}: is of a run with {name} {before}, this one has {now}, and their masks must not be "
+                "mixed; choose another output folder, or --overwrite"
+            )
     return earlier
 
 

@@ -188,9 +188,10 @@ class Trainer:
                 self.listener.step(epoch, step, len(self.loader), total.item() / step, lr)
         mean = total.item() / len(self.loader)
         if not math.isfinite(mean):
+            kept = f" {self.folder} keeps the epoch before." if self.history else ""
             raise RoadsegError(
-                f"The loss became {mean} in epoch {epoch}: training has diverged. {self.folder} keeps "
-                "the last good epoch; start again with a lower --lr."
+                f"The loss became {mean} in epoch {epoch}: training has diverged.{kept} Start again with a "
+                "lower --lr."
             )
         return mean, lr
 

@@ -31,7 +31,7 @@ from roadseg.media.output import write_mask
 from roadseg.media.planes import Planes, draw_planes, to_frame, to_rgb
 from roadseg.media.video import Cut, FFmpegReader, Frame, VideoInfo
 from roadseg.media.video_writer import VideoFormat, VideoWriter, count_frames
-from roadseg.report.video import VideoReport
+from roadseg.report.video import VideoReport, is_video_report
 
 Progress = Callable[[int, int], None]
 """Called after each frame with the frames done, and how many there will be (0: unknown)."""
@@ -127,6 +127,11 @@ def _refuse_to_overwrite(config: VideoConfig, source: str) -> None:
     there += [masks] if masks and masks.is_dir() and any(masks.iterdir()) else []
     if there and not config.overwrite:
         raise OutputError(f"{there[0]}: is there already; give --overwrite, or choose another --out")
+    if there and not is_video_report(out.with_suffix(".json")):
+        raise OutputError(
+            f"{there[0]}: is there already, and no report of roadseg's beside it: it may be somebody's own; "
+            "move it away, or choose another --out"
+        )
 
 
 def _predict(

@@ -5,6 +5,7 @@ Two forms with the same content: `.pt` (torch, tensors and plain types only, alw
 """
 
 import contextlib
+import io
 import json
 import os
 import pickle
@@ -21,8 +22,9 @@ from torch import Tensor
 
 import roadseg
 from roadseg.config import UNetConfig
-from roadseg.errors import CheckpointError, ConfigError, OutputError, RoadsegError
+from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 from roadseg.labels import LabelScheme
+from roadseg.media.output import cannot_write
 from roadseg.model.unet import RGB_MEAN, RGB_STD, RoadNet, build_model
 
 FORMAT = 1
@@ -65,26 +67,27 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, keep_previous: bool =
     With `keep_previous` the file that was there stays beside it as NAME.previous.SUFFIX. Raises OutputError.
     """
     scratch = path.with_name(path.name + ".partial")
+    buffer = io.BytesIO()  # torch tells a full disk as an error of its own, without its name
     weights = {name: tensor.contiguous() for name, tensor in checkpoint.model.state_dict().items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".safetensors":
             header = {METADATA_KEY: json.dumps(checkpoint.description())}
-            scratch.write_bytes(safetensors.torch.save(weights, header))
+            buffer.write(safetensors.torch.save(weights, header))
         else:
-            torch.save(
-                {**checkpoint.description(), "weights": weights, "training": checkpoint.training}, scratch
-            )
-        with scratch.open("rb") as file:
+            training = checkpoint.training
+            torch.save({**checkpoint.description(), "weights": weights, "training": training}, buffer)
+        with scratch.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
             os.fsync(file.fileno())
         if keep_previous and path.exists():
             _link_over(path, previous_of(path))
         os.replace(scratch, path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+    except OSError as error:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise OutputError(f"{path}: the checkpoint could not be written ({reason}).") from error
+        raise cannot_write(path, error) from error
 
 
 def previous_of(path: Path) -> Path:
@@ -145,6 +148,8 @@ def _build(content: dict[str, Any], source: str) -> Checkpoint:
     scheme = LabelScheme.from_dict(content["label_scheme"])
     model = build_model(UNetConfig.from_dict(content["model_config"]), scheme.num_classes)
     model.load_state_dict(content["weights"])
+    if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
+        raise ValueError("some weights are no finite numbers")
     return Checkpoint(
         model=model.eval(),
         scheme=scheme,

@@ -36,7 +36,7 @@ def write_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
     losses.set(xlabel="epoch", ylabel="loss", title="Training")
     rates = losses.twinx()
     rates.plot(epochs, [row["lr"] for row in history], color="0.6", linestyle=":", label="learning rate")
-    rates.set(ylabel="learning rate", yscale="log")
+    rates.set(ylabel="learning rate", yscale="log" if any(row["lr"] for row in history) else "linear")
     losses.legend(handles=[*losses.lines, *rates.lines], loc="upper right", frameon=False)
     _draw_scores(scores, [row for row in history if row["score"] is not None])
     for axes in (losses, scores):

@@ -65,6 +65,7 @@ class RunReport:
     """Settings and times of the runs that left rows here."""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     finished: datetime | None = None
+    """When it was written; None: it is not."""
     stopped_by: str | None = None
     """Why the run ended before its last input; None: it did not."""
 
@@ -138,10 +139,14 @@ class RunReport:
 
     def write(self, folder: Path, name: str = "report") -> tuple[Path, Path]:
         """Write `name`.json and `name`.csv into `folder`, over older ones. Returns the paths. OutputError."""
-        self.finished = self.finished or datetime.now(UTC)
+        self.finished = datetime.now(UTC)
         json_path, csv_path = folder / f"{name}.json", folder / f"{name}.csv"
-        write_text(csv_path, "\ufeff" + self._table())  # the mark makes spreadsheets read UTF-8
-        write_text(json_path, _pretty(self.to_dict()))
+        try:
+            write_text(csv_path, "\ufeff" + self._table())  # the mark makes spreadsheets read UTF-8
+            write_text(json_path, _pretty(self.to_dict()))
+        except OutputError:
+            self.finished = None
+            raise
         return json_path, csv_path
 
     def to_dict(self) -> dict[str, Any]:

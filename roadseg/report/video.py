@@ -16,10 +16,19 @@ from roadseg import __version__
 from roadseg.labels import UInt8Array
 from roadseg.media.output import atomic_write, write_text
 
+SCHEMA: Final = "roadseg.video/"
 FORMAT: Final = 1
 THUMBNAILS: Final = 8
 _THUMBNAIL_WIDTH: Final = 240
 COLUMNS: Final = ("frame", "seconds", "road_percent", "confidence", "changed_percent")
+
+
+def is_video_report(path: Path) -> bool:
+    """Whether the file is one that `VideoReport.write` left."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["schema"]).startswith(SCHEMA)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 class Thumbnails:
@@ -91,7 +100,7 @@ class VideoReport:
             "mean_changed_percent": round(100 * sum(self.changed) / count, 3) if count else None,
         }
         return {
-            "schema": f"roadseg.video/{FORMAT}",
+            "schema": f"{SCHEMA}{FORMAT}",
             "roadseg_version": __version__,
             "settings": dict(self.settings),
             **self.facts,
