@@ -97,3 +97,14 @@ def test_imgsz_keeps_the_shape() -> None:
 def test_a_device_that_is_not_there(device: str) -> None:
     with pytest.raises(ConfigError, match="device is"):
         Predictor(tiny_checkpoint(), InferConfig(device=device))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (37, 53), (288, 512), (720, 1280)])
+def test_a_mask_is_the_enlarged_logits_decided(size: tuple[int, int]) -> None:
+    predictor = Predictor(tiny_checkpoint(), InferConfig(device="cpu", threshold=0.3))
+    logits_1hw = torch.randn(1, 48, 96)
+    large_HW = torch.nn.functional.interpolate(logits_1hw[None], size=size, mode="bilinear")[0, 0]
+    expected_HW = (large_HW.double().sigmoid() >= 0.3).numpy()
+    mask_HW = predictor.mask(logits_1hw, size)
+    assert mask_HW.dtype == np.uint8
+    assert np.count_nonzero(mask_HW != expected_HW) <= 1e-4 * mask_HW.size

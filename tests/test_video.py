@@ -19,7 +19,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from roadseg.cli.app import app
-from roadseg.config import InferConfig, VideoConfig
+from roadseg.config import VideoConfig
 from roadseg.engine.predict import Predictor
 from roadseg.engine.video import segment_video
 from roadseg.errors import MediaError, OutputError, RoadsegError
@@ -43,10 +43,8 @@ class LowerHalf:
         return results
 
     def mask(self, logits_Khw: Tensor, size: tuple[int, int]) -> UInt8Array:
-        return Predictor._decide(self, torch.nn.functional.interpolate(logits_Khw[None], size)[0])  # type: ignore[arg-type]
-
-    config = InferConfig()
-    _binary = True
+        large_HW = cv2.resize(logits_Khw[0].numpy(), size[::-1], interpolation=cv2.INTER_NEAREST)
+        return (large_HW >= 0).astype(np.uint8)
 
 
 def convert(source: Path, out: Path, stop: Event | None = None, **settings: Any) -> VideoReport:

@@ -4,6 +4,7 @@ import copy
 from collections import defaultdict
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -77,19 +78,23 @@ class Predictor:
     @torch.inference_mode()
     def mask(self, logits_Khw: Tensor, size: tuple[int, int]) -> UInt8:
         """Return the mask_HW of `size` (height, width) that `logits` of a picture mean."""
+        if self._binary and self.device.type == "cpu":
+            # The same bilinear filter as `_enlarge`, for a third of its time.
+            margin_HW = cv2.resize(logits_Khw[0].numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
+            return np.asarray(margin_HW >= self._border).view(np.uint8)
         return self._decide(_enlarge(logits_Khw.to(self.device), size))
+
+    @property
+    def _border(self) -> float:
+        """What a margin must reach: p >= threshold, asked of the logit; 0 and 1 become -inf and inf."""
+        return torch.tensor(self.config.threshold, dtype=torch.float64).logit().item()
 
     @property
     def _binary(self) -> bool:
         return self.scheme.num_classes == 2
 
     def _decide(self, logits_KHW: Tensor) -> UInt8:
-        if self._binary:
-            # p >= t, asked of the logit; t = 0 and 1 become -inf and inf
-            border = torch.tensor(self.config.threshold, dtype=torch.float64).logit().item()
-            mask_HW = logits_KHW[0] >= border
-        else:
-            mask_HW = logits_KHW.argmax(0)
+        mask_HW = logits_KHW[0] >= self._border if self._binary else logits_KHW.argmax(0)
         return mask_HW.to(torch.uint8).cpu().numpy()
 
     def _network_size(self, rgb_HWC: UInt8, size: tuple[int, int]) -> Tensor:

@@ -81,7 +81,8 @@ def segment_video(
         items = in_background(iter(reader), ahead)
         seen = _predict(items, predictor, TemporalSmoother(config.smooth), config.batch_size)
         try:
-            with closing(in_background(seen, ahead)) as results:
+            # closed from the last to the first: nobody may read from what is closed
+            with closing(items), closing(in_background(seen, ahead)) as results:
                 for item in results:
                     run.take(item)
                     if progress and isinstance(item, _Seen):

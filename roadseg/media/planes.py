@@ -4,7 +4,6 @@ y_HW: luma, uint8. u_hw, v_hw: chroma, uint8, at half the size (4:2:0) or the sa
 function returns new planes; what comes in stays as it is.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from roadseg.config import View
 from roadseg.labels import RGB, LabelScheme, UInt8Array
-from roadseg.media.overlay import Color, brighter, display_colors, edge_thickness
+from roadseg.media.overlay import brighter, display_colors, edge_thickness
 
 # Kr and Kb of ITU-R BT.601-7, BT.709-6 and BT.2020-2.
 _LUMA: Final = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
@@ -108,45 +107,47 @@ def draw_planes(
     overlay: classes tinted, a bright edge around a road; contour: the edge alone; side-by-side: the picture
     and its overlay; mask: white where road is, or every class in its colour.
     """
+    drawn = planes.with_pixels(planes.y_HW.copy(), planes.u_hw.copy(), planes.v_hw.copy())
     if view == "mask":
         solid = [BLACK, WHITE] if scheme.num_classes == 2 else scheme.colors
-        return _paint(planes, mask_HW, solid, 1.0, None)
+        for index in _classes_in(mask_HW):
+            _paint(drawn, solid[index], 1.0, cv2.inRange(mask_HW, index, index))
+        return drawn
     colors = display_colors(scheme)
-    edges = [None if color is None else brighter(color) for color in colors]
-    drawn = planes if view == "contour" else _paint(planes, mask_HW, colors, opacity, None)
-    if scheme.num_classes == 2 or view == "contour":
-        thickness = edge_thickness(mask_HW)
-        window = np.ones((2 * thickness + 1, 2 * thickness + 1), np.uint8)
-        border_HW = cv2.compare(cv2.dilate(mask_HW, window), cv2.erode(mask_HW, window), cv2.CMP_NE)
-        drawn = _paint(drawn, mask_HW, edges, 1.0, border_HW)
+    thickness = edge_thickness(mask_HW)
+    window = np.ones((2 * thickness + 1, 2 * thickness + 1), np.uint8)
+    edged = scheme.num_classes == 2 or view == "contour"
+    for index in _classes_in(mask_HW):
+        color = colors[index]
+        if color is None:
+            continue
+        where_HW = cv2.inRange(mask_HW, index, index)
+        if view != "contour":
+            _paint(drawn, color, opacity, where_HW)
+        if edged:  # the inner line of the class; the border of the picture gets none
+            _paint(drawn, brighter(color), 1.0, cv2.subtract(where_HW, cv2.erode(where_HW, window)))
     return beside(planes, drawn) if view == "side-by-side" else drawn
 
 
-def _paint(
-    planes: Planes,
-    mask_HW: UInt8Array,
-    colors: Sequence[Color],
-    opacity: float,
-    only_HW: cv2.typing.MatLike | None,
-) -> Planes:
-    """Mix each class's colour into its pixels, or only into those where `only_HW` is 255."""
-    table = np.zeros((4, 256), np.uint8)
-    for index, color in enumerate(colors):
-        if color is not None:
-            table[:, index] = *yuv_of(color, planes.matrix, planes.full_range), 255
-    half = np.ascontiguousarray(mask_HW[::2, ::2]) if planes.subsampled else mask_HW
-    painted = []
-    for i, plane in enumerate((planes.y_HW, planes.u_hw, planes.v_hw)):
-        mask = half if i else mask_HW
-        where = cv2.LUT(mask, table[3])
-        if only_HW is not None:
-            only = np.ascontiguousarray(only_HW[::2, ::2]) if i and planes.subsampled else only_HW
-            where = cv2.bitwise_and(where, only)
-        mixed = cv2.addWeighted(plane, 1 - opacity, cv2.LUT(mask, table[i]), opacity, 0)
-        result = plane.copy()
-        cv2.copyTo(mixed, where, result)
-        painted.append(result)
-    return planes.with_pixels(*painted)
+def _classes_in(mask_HW: UInt8Array) -> list[int]:
+    """The values of a mask, without sorting its pixels as np.unique does."""
+    counts = cv2.calcHist([mask_HW], [0], None, [256], [0, 256])
+    return np.flatnonzero(counts).tolist()
+
+
+def _paint(planes: Planes, color: RGB, opacity: float, where_HW: cv2.typing.MatLike) -> None:
+    """Mix a colour into the pixels where `where_HW` is 255, in place."""
+    half = np.ascontiguousarray(where_HW[::2, ::2]) if planes.subsampled else where_HW
+    levels = np.arange(256) * (1 - opacity)
+    values = yuv_of(color, planes.matrix, planes.full_range)
+    for plane, value, where in zip(
+        (planes.y_HW, planes.u_hw, planes.v_hw), values, (where_HW, half, half), strict=True
+    ):
+        if opacity == 1:
+            plane[where > 0] = value
+        else:
+            table = np.rint(levels + opacity * value).astype(np.uint8)
+            cv2.copyTo(cv2.LUT(plane, table), where, plane)
 
 
 def beside(left: Planes, right: Planes) -> Planes:
