@@ -107,7 +107,7 @@ def test_images_of_secret_labels_count_without_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "exit_code"),
     [
-        (trees.make_idd, 0),
+        (trees.make_idd, 3),
         (trees.make_comma10k, 0),
         (trees.make_bdd100k, 3),
         (trees.make_camvid_segnet, 3),
@@ -128,6 +128,11 @@ def test_sound_folder(folder: Path, deep: bool) -> None:
     assert check.exit_code == 0
     assert check.formats == {"road-mask": 4}
     assert "road-mask" in check.title  # what was decided is said
+
+
+@pytest.mark.parametrize(("make", "known"), [(trees.make_comma10k, False), (trees.make_idd, True)])
+def test_whether_official_counts_are_known(tmp_path: Path, make: Callable[[Path], Path], known: bool) -> None:
+    assert check_dataset(make(tmp_path)).has_official_counts == known
 
 
 def test_folder_without_val(tmp_path: Path) -> None:
@@ -454,7 +459,8 @@ def test_real_sets() -> None:
     check = check_dataset(root / "cityscapes")
     assert check.exit_code == 3
     assert {p.kind for p in check.problems} == {"incomplete", "unofficial-groups"}
-    assert check_dataset(root / "idd20k_lite").exit_code == 0
+    lite = check_dataset(root / "idd20k_lite")
+    assert {p.kind for p in lite.problems} == {"incomplete"}
 
 
 def test_noise_is_no_label(folder: Path) -> None:

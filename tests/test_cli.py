@@ -35,7 +35,9 @@ def frames(folder: Path, count: int = 3) -> Path:
 TRAIN = ("--model", "nano", "--imgsz", 64, "--batch-size", 3, "--workers", 0, "--device", "cpu")
 
 
-@pytest.mark.parametrize("command", [(), ("train",), ("eval",), ("segment",), ("download-check",)])
+@pytest.mark.parametrize(
+    "command", [(), ("train",), ("eval",), ("segment",), ("video",), ("download-check",)]
+)
 def test_help(command: tuple[str, ...]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0
@@ -103,7 +105,7 @@ def test_data_comes_from_the_environment(
     monkeypatch.delenv("CITYSCAPES_DATASET", raising=False)
     arguments = ("eval", "-w", tiny_weights, "--out", tmp_path / "e", "--device", "cpu", "--json")
     lost = run(*arguments)
-    assert (lost.exit_code, lost.stdout) == (1, "")
+    assert (lost.exit_code, lost.stdout) == (2, "")
     assert "--data DIR" in lost.stderr
     monkeypatch.setenv("CITYSCAPES_DATASET", str(cityscapes))
     found = run(*arguments)
@@ -273,6 +275,16 @@ MISTAKES: list[tuple[tuple[Any, ...], int, str]] = [
     (("segment", "{data}", "--threshold", "2"), 2, "threshold is 2"),
     (("segment", "{data}", "--shard", "5/2"), 2, "shard"),
     (("segment", "{data}", "--labels", "{data}", "--label-format", "moon"), 2, "label_format is 'moon'"),
+    (("video", "{tmp}/none.mp4"), 1, "no such file"),
+    (("video", "{tmp}"), 1, "{tmp}"),
+    (("video", "9"), 1, "no such camera"),
+    (("video", "{tmp}/none.mp4", "--codec", "divx"), 2, "divx"),
+    (("video", "{tmp}/none.mp4", "--smooth", "2"), 2, "smooth is 2"),
+    (("video", "{tmp}/none.mp4", "--stride", "0"), 2, "stride is 0"),
+    (("video", "{tmp}/none.mp4", "--end", "2", "--duration", "1"), 2, "exclude each other"),
+    (("video", "{tmp}/none.mp4", "--start", "3", "--end", "2"), 2, "must come after start"),
+    (("video", "{data}", "--out", "a.gif"), 2, "suffix must be one of .mp4"),
+    (("video", "{data}", "--codec", "mpeg4", "--hardware"), 2, "no hardware encoder for mpeg4"),
     (("segment",), 2, "INPUT"),
     (("fly",), 2, "fly"),
 ]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import trees
 
-from roadseg.dataset.layouts import LAYOUTS, default_root, detect_layout, get_layout
+from roadseg.dataset.detect import detect_layout
+from roadseg.dataset.layouts import LAYOUTS, default_root, get_layout
 from roadseg.dataset.templates import find_files, list_files
 from roadseg.errors import ConfigError, DatasetError
 
@@ -25,6 +26,7 @@ CASES: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "camvid-full": ("camvid", trees.make_camvid_full),
     "kitti-road": ("kitti-road", trees.make_kitti),
     "bdd100k": ("bdd100k", trees.make_bdd100k),
+    "bdd100k-colormaps": ("bdd100k", lambda root: trees.make_bdd100k(root, colors=True)),
     "comma10k": ("comma10k", trees.make_comma10k),
     "folder": ("folder", lambda root: trees.make_folder(root, ("a/1", "b/2"))),
     "folder-split-inside": (
@@ -68,6 +70,9 @@ def test_a_folder_called_train_is_not_camvid(tmp_path: Path) -> None:
 def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"nowhere: no such folder"):
         detect_layout(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetError, match=r"file: this is a file; give the folder"):
+        detect_layout(tmp_path / "file")
 
 
 @pytest.mark.parametrize("inner", ["leftImg8bit", "gtFine", "leftImg8bit/train", "leftImg8bit/train/aachen"])
@@ -96,7 +101,7 @@ def test_archives_unpacked_into_folders_of_their_own(tmp_path: Path) -> None:
 def test_layout_by_name() -> None:
     for layout in LAYOUTS:
         assert get_layout(layout.name) is layout
-    assert get_layout("folder:road-index").forms[0].labels[0][1] == "road-index"
+    assert get_layout("folder:road-index").forms[0].labels[0][1].name == "road-index"
     assert get_layout("folder:cityscapes-labelTrainIds").name == "folder:cityscapes-labelTrainIds"
 
 
@@ -109,6 +114,7 @@ def test_unknown_layout_is_a_wrong_use(name: str) -> None:
 def test_official_counts() -> None:
     assert get_layout("cityscapes").official_counts == {"train": 2975, "val": 500, "test": 1525}
     assert get_layout("cityscapes-coarse").official_counts["train_extra"] == 19998
+    assert get_layout("idd").official_counts == {"train": 1403, "val": 204, "test": 404}
     assert get_layout("kitti-road").official_counts == {"train": 289, "test": 290}
     camvid = get_layout("camvid")
     assert sum(camvid.official_counts.values()) == 701

@@ -16,7 +16,7 @@ from roadseg.dataset.segmentation import (
     own_car_to_background,
     read_small_pair,
 )
-from roadseg.errors import DatasetError
+from roadseg.errors import DatasetError, OutputError
 from roadseg.labels import get_scheme
 
 ROAD = get_scheme("road")
@@ -49,6 +49,44 @@ def test_a_disk_cache_is_used_again_until_a_picture_changes(cityscapes: Path, tm
     write_png(next(cityscapes.rglob("*aachen*_leftImg8bit.png")), street(77, 48, 96)[0])
     dataset(cityscapes).fill_cache("disk", folder, lambda done, total: calls.append(done))
     assert calls[-1] == 6
+
+
+@pytest.mark.parametrize("name", ["pixels.bin", "index.json"])
+@pytest.mark.parametrize("size", [0, 1000, None])
+def test_a_damaged_disk_cache_is_made_again(
+    cityscapes: Path, tmp_path: Path, name: str, size: int | None
+) -> None:
+    folder = tmp_path / "cache"
+    dataset(cityscapes).fill_cache("disk", folder)
+    (path,) = folder.glob(f"*/{name}")
+    whole = path.read_bytes()
+    if size is None:
+        path.unlink()
+    else:
+        path.write_bytes(whole[: min(size, len(whole) - 1)])
+    again = dataset(cityscapes)
+    again.fill_cache("disk", folder)
+    assert path.read_bytes() == whole
+    assert torch.equal(again[1, 5][0], dataset(cityscapes)[1, 5][0])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, DatasetError])
+def test_an_interrupted_disk_cache_leaves_nothing(
+    cityscapes: Path, tmp_path: Path, error: type[BaseException]
+) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 3:
+            raise error
+
+    with pytest.raises(error):
+        dataset(cityscapes).fill_cache("disk", tmp_path / "cache", interrupt)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_do(cityscapes: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    with pytest.raises(OutputError, match=r"cannot write the picture cache .*--cache ram"):
+        dataset(cityscapes).fill_cache("disk", tmp_path / "cache")
 
 
 def test_an_item_depends_on_seed_epoch_and_index_alone(cityscapes: Path) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import trees
 from conftest import make_cityscapes, tiny_checkpoint, write_png
 
 from roadseg.config import TrainConfig
 from roadseg.engine import train as train_module
-from roadseg.engine.runs import new_folder, resume_training, start_training
+from roadseg.engine.runs import named_folder, new_folder, resume_training, start_training
+from roadseg.engine.sources import find_sources, unique_names
 from roadseg.engine.train import TrainListener
 from roadseg.errors import CheckpointError, ConfigError, DatasetError, OutputError, RoadsegError
 from roadseg.model.checkpoint import load_checkpoint, previous_of, save_checkpoint
@@ -223,6 +225,14 @@ def test_wrong_uses_are_refused_before_anything_is_written(cityscapes: Path, tmp
     save_checkpoint(tiny_checkpoint(), tmp_path / "tiny.pt")
     with pytest.raises(CheckpointError, match="holds another network"):
         start_training(recipe(cityscapes, weights=str(tmp_path / "tiny.pt")), new, quiet)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "results.csv").write_text("my own")
+    with pytest.raises(OutputError, match="is not empty, and holds no run"):
+        start_training(recipe(cityscapes), mine, quiet)
+    assert [(path.name, path.read_text()) for path in mine.iterdir()] == [("results.csv", "my own")]
+    with pytest.raises(OutputError, match="is not empty"):
+        start_training(recipe(cityscapes), mine / "results.csv", quiet)
     with pytest.raises(CheckpointError, match="nothing to resume"):
         resume_training(new, quiet, device="cpu", workers=0)
     (tmp_path / "x").mkdir()
@@ -263,6 +273,46 @@ def test_divergence_stops_with_the_last_good_epoch(
         start_training(recipe(cityscapes), tmp_path / "run", Listener())
     assert len(load_checkpoint(tmp_path / "run" / "last.pt").training["history"]) == 1  # type: ignore[index]
     assert not previous_of(tmp_path / "run" / "last.pt").exists()
+
+
+def test_resume_needs_neither_the_classes_file_nor_the_first_weights(
+    cityscapes: Path, tmp_path: Path
+) -> None:
+    start_training(recipe(cityscapes, epochs=1), tmp_path / "first", TrainListener())
+    classes, weights = tmp_path / "mine.json", tmp_path / "first" / "best.pt"
+    entries = [{"name": n, "color": [9, 9, 9], "values": v} for n, v in (("rest", [22, 23]), ("road", [7]))]
+    classes.write_text(json.dumps({"classes": entries, "void": [0]}))
+    config = recipe(cityscapes, epochs=2, classes=str(classes), weights=str(weights))
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    start_training(config, whole, TrainListener())
+    with pytest.raises(Killed):
+        start_training(config, parts, KillAfter(1))
+    classes.unlink()
+    weights.unlink()
+    resume_training(parts / "last.pt", TrainListener(), device="cpu", workers=0)  # as good as its folder
+    same_bits(whole, parts)
+    assert load_checkpoint(parts / "last.pt").recipe["weights"] == str(weights)  # where it came from
+
+
+def test_the_held_out_pictures_do_not_depend_on_the_seed(tmp_path: Path) -> None:
+    trees.make_folder(tmp_path, tuple(f"seq{i}/{n:03}" for i in range(9) for n in range(3)))
+    first, second = (find_sources(recipe(tmp_path, seed=seed))[0] for seed in (0, 7))
+    assert first == second
+    (larger,) = find_sources(recipe(tmp_path, val_fraction=0.4))
+    assert len(larger.val) > len(first.val)
+
+
+def test_data_sets_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    names = ("a/cid-2", "a/cid", "b/cid", "c/cid", "a/x,y")
+    assert unique_names([tmp_path / name for name in names]) == ["cid-2", "cid", "cid-3", "cid-4", "x_y"]
+    assert unique_names([Path("/"), Path("/")]) == ["data", "data-2"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a/", "/tmp/a", "cache", "Cache"])
+def test_a_name_is_no_path_and_not_that_of_the_cache(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="name is"):
+        named_folder(tmp_path, name)
+    assert named_folder(tmp_path, "a.b c") == tmp_path / "a.b c"
 
 
 def test_new_folder_counts_up(tmp_path: Path) -> None:

@@ -95,12 +95,14 @@ def make_kitti(root: Path) -> Path:
     return root
 
 
-def make_bdd100k(root: Path) -> Path:
-    """Background above the drivable lane; a lane of others in val."""
-    for name, lane in (("train/0000f77c-6257be58", 0), ("val/b1c66a42-6f7d68ca", 1)):
+def make_bdd100k(root: Path, colors: bool = False) -> Path:
+    """Background above the drivable lane; a lane of others in val. As indices and colours, or these alone."""
+    own, others = (0, (219, 94, 86)), (1, (86, 211, 219))
+    for name, (lane, color) in (("train/0000f77c-6257be58", own), ("val/b1c66a42-6f7d68ca", others)):
         write_photo(root / f"images/100k/{name}.jpg")
-        write_label(root / f"labels/drivable/masks/{name}.png", 2, lane)
-        write_label(root / f"labels/drivable/colormaps/{name}.png", (0, 0, 0), (219, 94, 86))
+        if not colors:
+            write_label(root / f"labels/drivable/masks/{name}.png", 2, lane)
+        write_label(root / f"labels/drivable/colormaps/{name}.png", (0, 0, 0), color)
     write_photo(root / "images/100k/test/cabc30fc-e7726578.jpg")
     return root
 

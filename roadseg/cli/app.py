@@ -122,6 +122,7 @@ def download_check(
 
 @app.command()
 def train(
+    ctx: typer.Context,
     data: options.Data = [],  # noqa: B006
     dataset: options.Dataset = None,
     classes: Annotated[
@@ -182,23 +183,40 @@ def train(
     """Train a model; leaves checkpoints, results.csv, curves and pictures in runs/train/NAME."""
     given = locals()
     from roadseg.cli.training import TrainDisplay
-    from roadseg.engine.runs import new_folder, resume_training, start_training
+    from roadseg.engine.runs import named_folder, new_folder, resume_training, start_training
 
+    heeded = ("resume", "device", "workers", "quiet")
+    others = [option for option in ctx.command.params if option.name not in heeded]
+    sources = {option.opts[0]: ctx.get_parameter_source(option.name or "") for option in others}
+    ignored = [flag for flag, source in sources.items() if source and source.name == "COMMANDLINE"]
+    if resume and ignored:
+        raise ConfigError(
+            f"--resume goes on by the run's own recipe: leave out {', '.join(ignored)}, or start a new run."
+        )
     with TrainDisplay(quiet) as display:
         if resume:
             result = resume_training(resume, display, device=device, workers=workers)
         else:
             config = TrainConfig.from_dict(_settings(given))
-            folder = runs / name if name else new_folder(runs, f"{Path(classes).stem}-{model}")
+            auto = f"{Path(classes).stem}-{model}"
+            folder = new_folder(runs, auto) if name is None else named_folder(runs, name)
             result = start_training(config, folder, display)
     display.finished(result)
 
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
-    """The options of `train` that are settings of TrainConfig, in its plain types."""
+    """The options of `train` that are settings of TrainConfig, in its plain types.
+
+    Paths are made absolute, so that a run says what it was made of wherever one reads it.
+    """
+    from roadseg.cli.checking import data_folders
+    from roadseg.labels import SCHEMES
+
     settings = {key: value for key, value in given.items() if key in TrainConfig.__dataclass_fields__}
-    settings["data"] = [str(folder.expanduser().resolve()) for folder in given["data"]]
-    settings["weights"] = str(given["weights"]) if given["weights"] else None
+    settings["data"] = [str(folder.resolve()) for folder in data_folders(given["data"])]
+    settings["weights"] = str(given["weights"].resolve()) if given["weights"] else None
+    if given["classes"] not in SCHEMES and Path(given["classes"]).is_file():
+        settings["classes"] = str(Path(given["classes"]).resolve())
     try:
         settings["class_weights"] = [float(w) for w in given["class_weights"].split(",") if w.strip()]
     except ValueError as error:
@@ -218,6 +236,7 @@ def evaluate(
     save_predictions: Annotated[
         Path | None, typer.Option(help="Also write predictions here, as the official label ids.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     imgsz: options.Imgsz = None,
     threshold: options.Threshold = InferConfig.threshold,
     batch_size: options.BatchSize = InferConfig.batch_size,
@@ -231,7 +250,9 @@ def evaluate(
     from roadseg.cli.evaluating import run_evaluation
 
     config = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
-    run_evaluation(data, dataset, weights, split, out, save_predictions, config, workers, json, quiet)
+    run_evaluation(
+        data, dataset, weights, split, out, save_predictions, overwrite, config, workers, json, quiet
+    )
 
 
 @app.command()

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 from roadseg.cli import render
-from roadseg.dataset.check import Count, DatasetCheck, Problem
+from roadseg.dataset.check import DatasetCheck, Problem
+from roadseg.dataset.counts import Count
 from roadseg.dataset.layouts import default_root
-from roadseg.errors import DatasetError
+from roadseg.errors import ConfigError
 
 # Files of a problem that are listed on a terminal; --json has all of them.
 SHOWN_FILES = 10
@@ -16,15 +17,16 @@ VERDICTS = {
     3: "[bold yellow]Usable, but incomplete.[/]",
     1: "[bold red]Not usable.[/]",
 }
+UNCOUNTED = "[bold green]Usable; no official counts are known for this set.[/]"
 
 
 def data_folders(given: list[Path]) -> list[Path]:
-    """Return the folders of --data, else the one that CITYSCAPES_DATASET names; raises DatasetError."""
+    """Return the folders of --data, else the one that CITYSCAPES_DATASET names; raises ConfigError."""
     if given:
         return [folder.expanduser() for folder in given]
     default = default_root()
     if default is None:
-        raise DatasetError(
+        raise ConfigError(
             "No data set was named. Give its folder with --data DIR, or set CITYSCAPES_DATASET."
         )
     return [default]
@@ -37,12 +39,15 @@ def show_check(check: DatasetCheck) -> None:
         f"{check.root}: {check.title}" + (f", labels: {formats}" if formats else ""), markup=False
     )
     for split in check.splits:
-        rows = [_counts(name, count) for name, count in split.groups.items()]
+        named = {name or "–": count for name, count in split.groups.items() if name or len(split.groups) > 1}
+        rows = [_counts(name, count) for name, count in named.items()]
         rows.append(_counts("all", split))
         render.table(f"\n{split.split}", ["group", "pictures", "with label", "official"], rows)
     for problem in check.problems:
         _show_problem(problem, check.root)
-    if check.exit_code and check.how_to_get:
+    # where something else lies, or nothing at all, the path is the mistake
+    lost = any(problem.kind in ("no-folder", "no-data-set") for problem in check.problems)
+    if check.exit_code and check.how_to_get and (not lost or check.archives):
         render.out.print(f"\nHow to get what is missing: {check.how_to_get}", markup=False)
     depth = (
         "everything decoded"
@@ -50,7 +55,9 @@ def show_check(check: DatasetCheck) -> None:
         else f"{render.count(check.labels_decoded, 'label')} decoded; --deep decodes all"
     )
     pairs = render.count(check.headers_read, "pair")
-    render.out.print(f"\n{VERDICTS[check.exit_code]} [dim]({pairs} looked at, {depth})[/]")
+    known = check.exit_code or check.has_official_counts
+    verdict = VERDICTS[check.exit_code] if known else UNCOUNTED
+    render.out.print(f"\n{verdict} [dim]({pairs} looked at, {depth})[/]")
 
 
 def _counts(name: str, count: Count) -> list[str]:

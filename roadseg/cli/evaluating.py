@@ -5,11 +5,19 @@ from typing import Any
 
 from roadseg.cli import render
 from roadseg.cli.checking import data_folders
-from roadseg.config import InferConfig
+from roadseg.config import InferConfig, TrainConfig
 from roadseg.dataset.samples import find_samples
-from roadseg.engine.evaluate import Evaluation, evaluate, write_evaluation
+from roadseg.engine.evaluate import (
+    REPORT_FILES,
+    Evaluation,
+    evaluate,
+    prediction_path,
+    refuse_to_replace,
+    write_evaluation,
+)
 from roadseg.engine.predict import Predictor
 from roadseg.engine.runs import new_folder
+from roadseg.engine.sources import unique_names
 from roadseg.model.checkpoint import load_checkpoint
 
 
@@ -20,18 +28,28 @@ def run_evaluation(
     split: str,
     out: Path | None,
     save_predictions: Path | None,
+    overwrite: bool,
     config: InferConfig,
     workers: int,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Score every folder of `data`, write a report for each, and show the scores."""
-    samples = {folder: find_samples(folder, split, dataset) for folder in data_folders(data)}
+    folders = data_folders(data)
+    names = unique_names(folders)
     checkpoint = load_checkpoint(weights)
+    # as in its training: what that held out must be held out here
+    fraction = checkpoint.recipe.get("val_fraction") or TrainConfig.val_fraction
+    samples = [find_samples(folder, split, dataset, val_fraction=fraction) for folder in folders]
+    targets = [out / name if out and len(names) > 1 else out for name in names]
+    saves = [save_predictions / name if save_predictions else None for name in names]
+    if not overwrite:
+        refuse_to_replace(target / name for target in targets if target for name in REPORT_FILES)
+        for save, pictures in zip(saves, samples, strict=True):
+            refuse_to_replace(prediction_path(save, picture) for picture in pictures if save)
     predictor = Predictor(checkpoint, config)
     documents: list[dict[str, Any]] = []
-    for folder, pictures in samples.items():
-        name = folder.resolve().name
+    for name, folder, pictures, target, save in zip(names, folders, samples, targets, saves, strict=True):
         with render.progress(f"Scoring {name}", "pictures", quiet) as update:
             result = evaluate(
                 predictor,
@@ -40,7 +58,7 @@ def run_evaluation(
                 batch_size=config.batch_size,
                 workers=workers,
                 progress=update,
-                save_predictions=save_predictions / name if save_predictions else None,
+                save_predictions=save,
             )
         settings = {
             "data": str(folder),
@@ -50,7 +68,7 @@ def run_evaluation(
             "device": str(predictor.device),
             "threshold": config.threshold,
         }
-        target = (out / name if len(samples) > 1 else out) if out else new_folder(Path("runs/eval"), name)
+        target = target or new_folder(Path("runs/eval"), name)
         _, scores_path = write_evaluation(result, target, settings)
         if as_json:
             documents.append({**settings, "report": str(scores_path), "scores": result.scores.to_dict()})

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from roadseg.dataset.archives import Archive, find_archives
+from roadseg.dataset.counts import SplitCount, count_pairs
 from roadseg.dataset.inspect import Finding, Kind, inspect_pair
 from roadseg.dataset.layouts import LAYOUTS, get_layout
 from roadseg.dataset.samples import Sample, Scan, scan
@@ -49,23 +50,6 @@ class Problem:
     files: Sequence[FileNote] = ()
 
 
-@dataclass(frozen=True)
-class Count:
-    """Images that are there, those of them with a label, and how many were published (None: not known)."""
-
-    images: int
-    pairs: int
-    official: int | None
-
-
-@dataclass(frozen=True)
-class SplitCount(Count):
-    """The count of a split, and of each city or sequence in it."""
-
-    split: str
-    groups: dict[str, Count]
-
-
 @dataclass(frozen=True, kw_only=True)
 class DatasetCheck:
     """All that `check_dataset` found. `layout` is None if none fits; `how_to_get` is for what is missing."""
@@ -85,9 +69,14 @@ class DatasetCheck:
 
     @property
     def exit_code(self) -> int:
-        """0 complete, 3 usable but incomplete, 1 unusable."""
+        """0 complete as far as is known, 3 usable but incomplete, 1 unusable."""
         levels = {problem.level for problem in self.problems}
         return 1 if "error" in levels else 3 if "warning" in levels else 0
+
+    @property
+    def has_official_counts(self) -> bool:
+        """Whether it is known how many pairs were published, so that 0 means that all are there."""
+        return any(count.official is not None for count in self.splits)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for --json."""
@@ -134,7 +123,7 @@ def check_dataset(
         return replace(check, problems=[_no_data_set(root, error), *check.problems])
     headers = _spread(found.samples, len(found.samples) if deep else _MAX_HEADERS)
     decoded = headers if deep else _spread(headers, _MAX_DECODED)
-    splits = _count(found)
+    splits = count_pairs(found)
     return replace(
         check,
         layout=found.layout.name,
@@ -180,32 +169,6 @@ def _archive_problems(archives: Sequence[Archive], root: Path) -> Iterator[Probl
         yield Problem("broken-archive", "warning", message, "fetch them again", files)
 
 
-def _count(found: Scan) -> list[SplitCount]:
-    official = found.form.official
-    pairs = Counter((sample.split, sample.group) for sample in found.samples)
-    images = pairs + Counter((image.split, image.group) for image in found.unlabelled)
-    splits = []
-    for split in dict.fromkeys((*official, *sorted({split for split, _ in images}))):
-        published = official.get(split)
-        by_group = published if isinstance(published, Mapping) else {}
-        names = sorted({group for where, group in images if where == split} | by_group.keys())
-        groups = {
-            # of a split whose groups were published, every other group has officially none
-            name: Count(images[split, name], pairs[split, name], by_group.get(name, 0) if by_group else None)
-            for name in names
-        }
-        splits.append(
-            SplitCount(
-                sum(count.images for count in groups.values()),
-                sum(count.pairs for count in groups.values()),
-                sum(published.values()) if isinstance(published, Mapping) else published,
-                split,
-                groups,
-            )
-        )
-    return splits
-
-
 def _count_problems(found: Scan, splits: Sequence[SplitCount]) -> Iterator[Problem]:
     pairs = {count.split: count.pairs for count in splits}
     if not found.samples:
@@ -213,14 +176,14 @@ def _count_problems(found: Scan, splits: Sequence[SplitCount]) -> Iterator[Probl
     elif not pairs.get("train"):
         yield Problem("no-train", "warning", "no pairs of train: this can be evaluated, not trained on")
     elif not pairs.get("val") and found.form.holds_out:
-        message = "there is no val: training holds out some of train, by whole groups (`split_by_group`)"
+        message = "there is no val: training holds out whole groups of train, or the end of a single one"
         yield Problem("held-out-val", "note", message)
     elif not pairs.get("val"):
         yield Problem("no-val", "warning", "no pairs of val: training needs them to choose its best epoch")
     for count in splits:
         secret = count.split in found.form.secret
-        by_group = {name: _shortfall(group, secret) for name, group in count.groups.items()}
-        missing = sum(by_group.values()) or _shortfall(count, secret)
+        by_group = {name: group.shortfall(secret) for name, group in count.groups.items()}
+        missing = sum(by_group.values()) or count.shortfall(secret)
         if missing:
             where = ", ".join(f"{name} {number}" for name, number in by_group.items() if number)
             message = f"{count.split}: of the official {count.official} pairs, {missing} are missing"
@@ -231,11 +194,6 @@ def _count_problems(found: Scan, splits: Sequence[SplitCount]) -> Iterator[Probl
         if extra:
             message = f"{count.split}: {', '.join(extra)} officially do not belong to it"
             yield Problem("unofficial-groups", "note", message)
-
-
-def _shortfall(count: Count, secret: bool) -> int:
-    """How many fewer there are than were published; images will do where labels are secret."""
-    return max(0, (count.official or 0) - (count.images if secret else count.pairs))
 
 
 def _pair_problems(root: Path, found: Scan) -> Iterator[Problem]:

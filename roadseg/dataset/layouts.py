@@ -205,7 +205,10 @@ LAYOUTS: Final = (
                 "images/100k/{split}/{path}.jpg",
                 (
                     ("labels/drivable/masks/{split}/{path}.png", ENCODINGS["bdd100k-drivable"]),
-                    ("drivable_maps/labels/{split}/{path}_drivable_id.png", ENCODINGS["bdd100k-drivable-maps"]),
+                    (
+                        "drivable_maps/labels/{split}/{path}_drivable_id.png",
+                        ENCODINGS["bdd100k-drivable-maps"],
+                    ),
                     ("labels/drivable/colormaps/{split}/{path}.png", _BDD100K_COLORS),
                 ),
                 secret=("test",),
@@ -218,7 +221,13 @@ LAYOUTS: Final = (
         "comma10k",
         "comma10k",
         # The val of comma.ai's own training, and of everyone since: names that end in 9.
-        (Form("imgs/{path}.png", (("masks/{path}.png", ENCODINGS["comma10k"]),), is_val=lambda key: key.endswith("9")),),
+        (
+            Form(
+                "imgs/{path}.png",
+                (("masks/{path}.png", ENCODINGS["comma10k"]),),
+                is_val=lambda key: key.endswith("9"),
+            ),
+        ),
         "git clone https://github.com/commaai/comma10k",
     ),
     _folder("road-mask"),

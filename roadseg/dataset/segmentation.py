@@ -1,5 +1,6 @@
 """The torch data set of training: decoded once, kept as resized uint8, augmented afresh every epoch."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,7 +21,8 @@ from roadseg.config import Cache
 from roadseg.dataset.inspect import Finding, inspect_pair
 from roadseg.dataset.samples import Sample, read_pair
 from roadseg.errors import DatasetError, OutputError
-from roadseg.labels import VOID, LabelScheme
+from roadseg.labels import SCHEMES, VOID, LabelScheme
+from roadseg.media.output import write_text
 from roadseg.media.resize import fit_size, resize_rgb
 
 UInt8 = NDArray[np.uint8]
@@ -55,8 +57,8 @@ def read_small_pair(sample: Sample, scheme: LabelScheme, side: int) -> Pair:
     Raises MediaError or DatasetError naming the file; also when picture and label differ in size.
     """
     rgb_HWC, label_HW = read_pair(sample, scheme)
-    if "background" in scheme.classes:
-        label_HW = own_car_to_background(label_HW, scheme.classes.index("background"))
+    if scheme.classes == SCHEMES["road"].classes:  # a user's own classes mean what the user says
+        label_HW = own_car_to_background(label_HW)
     if max(label_HW.shape) > side:
         height, width = fit_size(label_HW.shape[0], label_HW.shape[1], side)
         image_CHW = torch.from_numpy(rgb_HWC).permute(2, 0, 1)
@@ -110,8 +112,8 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
     def fill_cache(self, kind: Cache, folder: Path, progress: Progress | None = None) -> None:
         """Decode everything once, into memory (`ram`) or into a file below `folder` (`disk`).
 
-        A file on disk is used again by later runs on the same pictures at the same size. Raises OutputError
-        when the disk is full.
+        A file on disk is used again by later runs on the same pictures at the same size, and made again if
+        its size is wrong. Raises OutputError when the disk is full.
         """
         if kind == "ram":
             self._pairs = list(self._read_all(progress))
@@ -177,13 +179,17 @@ class _DiskPairs(Sequence[Pair]):
     """Pairs in one memory-mapped file; `index.json` beside it, written last, says where each one lies."""
 
     def __init__(self, folder: Path) -> None:
+        """Raises OSError or ValueError when a file is missing, damaged, or not of the size in the index."""
         entries = json.loads((folder / "index.json").read_text())
-        self.entries: list[tuple[int, int, int]] = [tuple(entry) for entry in entries]
+        self.entries: list[tuple[int, int, int]] = [(int(at), int(h), int(w)) for at, h, w in entries]
         self.data = np.memmap(folder / "pixels.bin", np.uint8, "r")
+        offset, height, width = max(self.entries)
+        if self.data.size != offset + 4 * height * width:
+            raise ValueError(f"{folder}: pixels.bin is not as long as index.json says")
 
     @classmethod
     def make(cls, folder: Path, dataset: SegmentationDataset, progress: Progress | None) -> "_DiskPairs":
-        if (folder / "index.json").exists():
+        with contextlib.suppress(OSError, ValueError, TypeError):
             return cls(folder)
         offset, entries = 0, []
         scratch = folder / f"pixels.{os.getpid()}.partial"
@@ -196,11 +202,13 @@ class _DiskPairs(Sequence[Pair]):
                     entries.append((offset, *label_HW.shape))
                     offset += rgb_HWC.nbytes + label_HW.nbytes
             scratch.replace(folder / "pixels.bin")
-            index = scratch.with_suffix(".json")
-            index.write_text(json.dumps(entries))
-            index.replace(folder / "index.json")
-        except OSError as error:
-            scratch.unlink(missing_ok=True)
+            write_text(folder / "index.json", json.dumps(entries))
+        except BaseException as error:  # also Ctrl-C: half a cache is of no use to anyone
+            with contextlib.suppress(OSError):
+                scratch.unlink(missing_ok=True)
+                folder.rmdir()  # unless an earlier cache is in it
+            if not isinstance(error, OSError):
+                raise
             raise OutputError(
                 f"{folder}: cannot write the picture cache ({error.strerror}). Free some space, or use "
                 "--cache ram or none."

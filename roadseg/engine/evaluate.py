@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,12 +17,13 @@ import torch
 from roadseg import __version__
 from roadseg.dataset.samples import Sample, read_pair
 from roadseg.engine.ahead import map_ahead
-from roadseg.errors import CheckpointError, DatasetError
+from roadseg.errors import CheckpointError, ConfigError, DatasetError, OutputError
 from roadseg.labels import LabelScheme, UInt8Array, label_ids
 from roadseg.media.output import write_mask, write_text
 from roadseg.metrics import ConfusionMatrix, PerImageScores, Scores, none_for_nan, per_image, scores
 
 SCORES_FORMAT: Final = 1  # version of scores.json
+REPORT_FILES: Final = ("per_image.csv", "scores.json")
 
 
 class MaskPredictor(Protocol):
@@ -69,15 +70,18 @@ def evaluate(
 ) -> Evaluation:
     """Predict every sample and count its pixels against its label, at the label's own size.
 
-    batch_size: pictures predicted at once; workers: threads that read files ahead (at least one).
+    batch_size: pictures predicted at once; workers: threads that read files ahead (0: one, too).
     progress: called after every batch with the number of pictures done and their total.
     save_predictions: folder for `<key>_labelIds.png`, which cityscapesScripts score as they are.
 
     The first file that cannot be read or does not fit ends the run: the score of the rest would not be the
     score of the data set. Raises DatasetError (no samples; a bad label; picture and label differ in size),
-    MediaError (a bad picture), CheckpointError (the model predicts other classes), ConfigError (classes that
-    have no Cityscapes ids cannot be saved) and OutputError (predictions cannot be written).
+    MediaError (a bad picture), CheckpointError (the model predicts other classes), ConfigError (a negative
+    number of workers; classes that have no Cityscapes ids cannot be saved) and OutputError (predictions
+    cannot be written).
     """
+    if workers < 0:
+        raise ConfigError(f"workers is {workers}, but must be 0 or more.")
     if not samples:
         raise DatasetError("there are no pictures to evaluate; choose a split that has some")
     if predictor.scheme.classes != scheme.classes:
@@ -122,6 +126,21 @@ def evaluate(
     )
 
 
+def prediction_path(folder: Path, sample: Sample) -> Path:
+    """Where `evaluate` saves the prediction for a sample; cityscapesScripts look for that ending."""
+    return folder / f"{sample.key}_labelIds.png"
+
+
+def refuse_to_replace(paths: Iterable[Path]) -> None:
+    """OutputError if one of `paths` is there already."""
+    there = [path for path in paths if path.exists()]
+    if there:
+        more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
+        raise OutputError(
+            f"{there[0]}: is there already{more}; choose another folder, or replace it with --overwrite"
+        )
+
+
 def write_evaluation(
     evaluation: Evaluation, out_dir: Path, settings: Mapping[str, Any] | None = None
 ) -> tuple[Path, Path]:
@@ -131,7 +150,7 @@ def write_evaluation(
     In the JSON an undefined score is null, and in the table an empty cell; both carry the raw counts, so that
     shards add up. Returns the two paths. Raises OutputError when a file cannot be written.
     """
-    table_path, scores_path = out_dir / "per_image.csv", out_dir / "scores.json"
+    table_path, scores_path = (out_dir / name for name in REPORT_FILES)
     write_text(table_path, _table(evaluation))
     report = {
         "format": SCORES_FORMAT,
@@ -186,6 +205,6 @@ def _prediction_writer(
     ids[: scheme.num_classes] = label_ids(scheme)
 
     def save(sample: Sample, mask_HW: UInt8Array) -> None:
-        write_mask(folder / f"{sample.key}_labelIds.png", ids[mask_HW])
+        write_mask(prediction_path(folder, sample), ids[mask_HW])
 
     return save

@@ -6,7 +6,7 @@ from pathlib import Path
 from roadseg.config import TrainConfig
 from roadseg.engine.sources import find_sources
 from roadseg.engine.train import Trainer, TrainListener, TrainResult
-from roadseg.errors import CheckpointError, OutputError
+from roadseg.errors import CheckpointError, ConfigError, OutputError
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, previous_of
 
 
@@ -19,11 +19,26 @@ def new_folder(parent: Path, name: str) -> Path:
     return folder
 
 
+def named_folder(parent: Path, name: str) -> Path:
+    """Return `parent/name`; raises ConfigError when `name` is a path, or taken by the picture cache."""
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise ConfigError(
+            f"name is {name!r}, but must be a name, not a path; --runs is the folder of the runs."
+        )
+    if name.casefold() == "cache":  # beside the runs, so that they share it
+        raise ConfigError(f"name is {name!r}, but the picture cache has that folder; choose another --name.")
+    return parent / name
+
+
 def start_training(config: TrainConfig, folder: Path, listener: TrainListener) -> TrainResult:
-    """Train from the start into `folder`; raises OutputError when a run is there already."""
+    """Train from the start into `folder`; raises OutputError when a run, or anything else, is in it."""
     if (folder / "last.pt").exists():
         raise OutputError(
             f"{folder}: holds a run already. Go on with it by --resume {folder}, or choose another --name."
+        )
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise OutputError(
+            f"{folder}: is not empty, and holds no run to go on with. Choose another --name, or empty it."
         )
     return Trainer(config, find_sources(config), folder, listener).run()
 
@@ -31,12 +46,16 @@ def start_training(config: TrainConfig, folder: Path, listener: TrainListener) -
 def resume_training(folder: Path, listener: TrainListener, *, device: str, workers: int) -> TrainResult:
     """Go on with the run in `folder` by its own recipe; only device and workers are the machine's affair.
 
-    Raises CheckpointError when there is no state to go on from.
+    `folder` may also be the `last.pt` in it. Classes and weights come from there, so that the files of
+    --classes and --weights need not be there any more. Raises CheckpointError when there is no state to go on
+    from.
     """
+    if folder.name == "last.pt" and folder.is_file():
+        folder = folder.parent
     checkpoint = _load_state(folder, listener)
     recipe = TrainConfig.from_dict(checkpoint.recipe)
     config = replace(recipe, device=device, workers=workers)
-    trainer = Trainer(config, find_sources(config), folder, listener)
+    trainer = Trainer(config, find_sources(config), folder, listener, scheme=checkpoint.scheme)
     trainer.restore(checkpoint)
     listener.message(f"Resumed {folder} after epoch {len(trainer.history)} of {config.epochs}.")
     return trainer.run()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from roadseg.config import TrainConfig
 from roadseg.dataset.samples import Sample, find_samples
-from roadseg.errors import DatasetError
+from roadseg.errors import ConfigError, DatasetError
 from roadseg.labels import LabelScheme
 from roadseg.metrics import Scores
 
@@ -22,14 +22,17 @@ class Source:
 
 
 def find_sources(config: TrainConfig) -> list[Source]:
-    """Find training and validation samples below every folder of `config.data`; raises DatasetError."""
+    """Find training and validation samples below every folder of `config.data`.
+
+    Raises ConfigError when no folder is named, and DatasetError when one cannot be trained on.
+    """
     if not config.data:
-        raise DatasetError("No data set was named. Give its folder with --data DIR.")
+        raise ConfigError("No data set was named. Give its folder with --data DIR.")
+    roots = [Path(folder).expanduser() for folder in config.data]
     sources: list[Source] = []
-    for i, folder in enumerate(config.data):
-        root = Path(folder).expanduser()
+    for name, root in zip(unique_names(roots), roots, strict=True):
         train, val = (
-            find_samples(root, split, config.dataset, val_fraction=config.val_fraction, seed=config.seed)
+            find_samples(root, split, config.dataset, val_fraction=config.val_fraction)
             for split in ("train", "val")
         )
         shared = {sample.image for sample in train} & {sample.image for sample in val}
@@ -37,10 +40,21 @@ def find_sources(config: TrainConfig) -> list[Source]:
             raise DatasetError(
                 f"{min(shared)}: the picture is in both train and val; move it to one of them."
             )
-        name = root.resolve().name.replace(",", "_") or f"data{i + 1}"
-        taken = {source.name for source in sources}
-        sources.append(Source(f"{name}-{i + 1}" if name in taken else name, train, val))
+        sources.append(Source(name, train, val))
     return sources
+
+
+def unique_names(folders: Sequence[Path]) -> list[str]:
+    """Return the name of each folder (without commas, for tables); `-2`, `-3`, ... tell equal ones apart."""
+    names: list[str] = []
+    for folder in folders:
+        base = folder.resolve().name.replace(",", "_") or "data"
+        name, number = base, 1
+        while name in names:
+            number += 1
+            name = f"{base}-{number}"
+        names.append(name)
+    return names
 
 
 def primary_score(scores: Scores, scheme: LabelScheme) -> float:

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +76,22 @@ class Trainer:
         sources: Sequence[Source],
         folder: Path,
         listener: TrainListener | None = None,
+        *,
+        scheme: LabelScheme | None = None,
     ) -> None:
+        """`scheme` is that of a run to `restore`: the files of its classes and first weights are not read."""
         self.config, self.sources, self.folder = config, sources, folder
         self.listener = listener or TrainListener()
         self.device = resolve_device(config.device)
-        self.scheme = get_scheme(config.classes)
+        self.scheme = scheme or get_scheme(config.classes)
         if config.class_weights and len(config.class_weights) != self.scheme.num_classes:
             raise ConfigError(
                 f"class_weights has {len(config.class_weights)} values, but {self.scheme.name} has "
                 f"{self.scheme.num_classes} classes: {', '.join(self.scheme.classes)}."
             )
         torch.manual_seed(config.seed)
-        self.model = initial_model(config, self.scheme).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        start = replace(config, weights=None) if scheme else config
+        self.model = initial_model(start, self.scheme).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = make_average(self.model, config.ema)
         self.loss = SegmentationLoss(config.loss, config.class_weights, config.label_smoothing).to(
             self.device
