@@ -76,7 +76,7 @@ def plain_loop(path: Path) -> None:
 def stages(path: Path) -> dict[str, tuple[float, float]]:
     """Wall and CPU seconds of decoding, network and encoding, each alone."""
     predictor = Predictor(load_checkpoint(), InferConfig(device="cpu"))
-    with FFmpegReader(str(path), predictor.imgsz, copy=False) as reader:
+    with FFmpegReader(str(path), predictor.input_size, copy=False) as reader:
         smalls = [item.small_HWC for item in reader if isinstance(item, Frame)]
     with av.open(str(path)) as container:
         container.streams.video[0].thread_type = "AUTO"

@@ -90,6 +90,10 @@ def test_imgsz_keeps_the_shape() -> None:
     assert fit_size(720, 1280, 640) == (360, 640)
     assert fit_size(1280, 720, 640) == (640, 360)
     assert fit_size(1, 5000, 512) == (1, 512)
+    assert fit_size(720, 1280, 512, 32) == (288, 512)
+    assert fit_size(227, 320, 512, 32) == (352, 512)
+    assert fit_size(1, 5000, 512, 32) == (32, 512)
+    assert fit_size(1024, 2048, 544, 32) == (256, 544)
     assert Predictor(tiny_checkpoint(), InferConfig(imgsz=64)).imgsz == 64
 
 

@@ -25,7 +25,7 @@ SIDE = 384
 def seen(path: Path, most: int = 240) -> tuple[list[UInt8Array], list[Float32], list[Float32]]:
     """The frames of a clip as the network sees them, and their logits: raw, and smoothed."""
     predictor = Predictor(load_checkpoint(), InferConfig(device="cpu", imgsz=SIDE))
-    with FFmpegReader(str(path), SIDE, copy=False) as reader:
+    with FFmpegReader(str(path), predictor.input_size, copy=False) as reader:
         frames = [item.small_HWC for item in reader if isinstance(item, Frame)][:most]
     raw = [logits.numpy() for i in range(0, len(frames), 8) for logits in predictor.logits(frames[i : i + 8])]
     smoother = TemporalSmoother(VideoConfig.smooth)

@@ -24,6 +24,7 @@ from roadseg.engine.predict import Predictor
 from roadseg.engine.video import segment_video
 from roadseg.errors import MediaError, OutputError, RoadsegError
 from roadseg.labels import UInt8Array, get_scheme
+from roadseg.media.resize import fit_size
 from roadseg.media.video_writer import count_frames
 from roadseg.report.video import VideoReport
 
@@ -32,7 +33,9 @@ class LowerHalf:
     """Stands in for a Predictor: the lower half is road, whatever the picture."""
 
     scheme = get_scheme("road")
-    imgsz = 64
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        return fit_size(height, width, 64)
 
     def logits(self, images: Sequence[UInt8Array]) -> list[Tensor]:
         results = []

@@ -34,6 +34,10 @@ class Predictor:
         # NHWC is the layout that both oneDNN and cuDNN are fastest in.
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (height, width) at which the network sees a picture of that size."""
+        return fit_size(height, width, self.imgsz, self.model.config.stride)
+
     def predict(self, images: Sequence[UInt8]) -> list[UInt8]:
         """Map pictures to masks.
 
@@ -63,7 +67,7 @@ class Predictor:
         """
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, rgb_HWC in enumerate(images):
-            groups[fit_size(rgb_HWC.shape[0], rgb_HWC.shape[1], self.imgsz)].append(i)
+            groups[self.input_size(rgb_HWC.shape[0], rgb_HWC.shape[1])].append(i)
         results: dict[int, Tensor] = {}
         for size, members in groups.items():
             batch = torch.stack([self._network_size(images[i], size) for i in members])

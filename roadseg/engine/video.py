@@ -29,7 +29,7 @@ from roadseg.labels import UInt8Array
 from roadseg.media.frame_folder import FrameFolder
 from roadseg.media.output import write_mask
 from roadseg.media.planes import Planes, draw_planes, to_frame, to_rgb
-from roadseg.media.video import Cut, FFmpegReader, Frame, VideoInfo
+from roadseg.media.video import Cut, FFmpegReader, Frame, Size, VideoInfo
 from roadseg.media.video_writer import VideoFormat, VideoWriter, count_frames
 from roadseg.report.video import VideoReport, is_video_report
 
@@ -49,12 +49,12 @@ class _Seen:
     logits_Khw: Tensor
 
 
-def open_source(source: str, side: int, config: VideoConfig) -> Reader:
+def open_source(source: str, small: Size, config: VideoConfig) -> Reader:
     """Open a video, camera, stream, or folder of pictures. Raises MediaError."""
     cut = Cut(config.start, math.inf if config.end is None else config.end, config.stride)
     if Path(source).is_dir():
-        return FrameFolder(Path(source), side, Fraction(config.fps).limit_denominator(1001), cut)
-    return FFmpegReader(source, side, cut, copy=config.audio == "copy")
+        return FrameFolder(Path(source), small, Fraction(config.fps).limit_denominator(1001), cut)
+    return FFmpegReader(source, small, cut, copy=config.audio == "copy")
 
 
 def segment_video(
@@ -75,7 +75,7 @@ def segment_video(
     out = Path(config.out)
     _refuse_to_overwrite(config, source)
     stop = stop or Event()
-    with open_source(source, predictor.imgsz, config) as reader:
+    with open_source(source, predictor.input_size, config) as reader:
         run = _Run(config, predictor, reader, report)
         ahead = 2 * config.batch_size
         items = in_background(iter(reader), ahead)

@@ -13,8 +13,7 @@ from roadseg.errors import MediaError
 from roadseg.media.find import find_images
 from roadseg.media.images import read_rgb
 from roadseg.media.planes import read_planes
-from roadseg.media.resize import fit_size
-from roadseg.media.video import Cut, Frame, VideoInfo
+from roadseg.media.video import Cut, Frame, Size, VideoInfo
 
 
 class FrameFolder:
@@ -23,11 +22,11 @@ class FrameFolder:
     Pictures that cannot be read, or are of another size than the first, count as damaged and leave a gap.
     """
 
-    def __init__(self, folder: Path, side: int, rate: Fraction, cut: Cut) -> None:
+    def __init__(self, folder: Path, small: Size, rate: Fraction, cut: Cut) -> None:
         """Find the pictures; raises MediaError when there is none that can be read."""
         self.damaged = 0
         self.copied: list[Any] = []
-        self._cut, self._side = cut, side
+        self._cut, self._small = cut, small
         self._jobs = find_images(folder)
         first = next(filter(None, map(self._read, self._jobs)), None)
         if first is None:
@@ -63,7 +62,7 @@ class FrameFolder:
             if picture is None or (picture.width, picture.height) != (info.width, info.height):
                 self.damaged += picture is not None
                 continue
-            height, width = fit_size(info.height, info.width, self._side)
+            height, width = self._small(info.height, info.width)
             small = picture.reformat(
                 width, height, interpolation="AREA" if width < info.width else "BILINEAR"
             )

@@ -6,7 +6,7 @@ where asked for, the packets of audio and subtitles between them.
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -20,13 +20,15 @@ from av.video.reformatter import VideoReformatter
 from roadseg.errors import MediaError
 from roadseg.labels import UInt8Array
 from roadseg.media.planes import Planes, read_planes
-from roadseg.media.resize import fit_size
 
 # In a row; a file that gives nothing else has ended, whatever it says.
 _MOST_BAD_READS: Final = 1000
 _NETWORK_TIMEOUT: Final = 20.0  # seconds
 # Where FFmpeg finds camera number N, and by which of its devices.
 _CAMERAS: Final = {"darwin": ("{}", "avfoundation"), "win32": ("video={}", "dshow")}
+
+
+Size = Callable[[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +79,10 @@ class Cut:
 class FFmpegReader:
     """A file, a camera or a network stream, decoded by FFmpeg."""
 
-    def __init__(self, source: str, side: int, cut: Cut = Cut(), *, copy: bool = True) -> None:
+    def __init__(self, source: str, small: Size, cut: Cut = Cut(), *, copy: bool = True) -> None:
         """Open `source`; raises MediaError when it holds no video that can be decoded.
 
-        side: longer side in pixels of `small_HWC`. copy: bring along the packets of audio and subtitles.
+        small: (height, width) of a picture -> those of `small_HWC`. copy: bring along the packets of audio and subtitles.
         """
         self.damaged = 0
         self._cut, self._reformatter = cut, VideoReformatter()
@@ -115,7 +117,7 @@ class FFmpegReader:
             codec=stream.codec_context.name,
             pixel_aspect=Fraction(stream.sample_aspect_ratio or 1),
         )
-        small_height, small_width = fit_size(height, width, side)
+        small_height, small_width = small(height, width)
         self._small = (small_height, small_width) if self._rotation % 180 else (small_width, small_height)
 
     def __enter__(self) -> Self:
