@@ -82,7 +82,8 @@ class FFmpegReader:
     def __init__(self, source: str, small: Size, cut: Cut = Cut(), *, copy: bool = True) -> None:
         """Open `source`; raises MediaError when it holds no video that can be decoded.
 
-        small: (height, width) of a picture -> those of `small_HWC`. copy: bring along the packets of audio and subtitles.
+        small: (height, width) of a picture -> those of `small_HWC`. copy: bring along packets of audio and
+        subtitles.
         """
         self.damaged = 0
         self._cut, self._reformatter = cut, VideoReformatter()
