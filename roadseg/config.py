@@ -228,6 +228,8 @@ class VideoConfig(_Plain):
             _between(name, getattr(self, name), low, high)
         if self.crf is not None:
             _between("crf", self.crf, 0, 63)
+        if self.end is not None:
+            _between("end", self.end, 0.0, 1e9)
         if self.end is not None and self.end <= self.start:
             raise ConfigError(f"end is {self.end:g}, but must come after start, {self.start:g}.")
 

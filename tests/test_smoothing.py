@@ -99,6 +99,19 @@ def test_a_cut_starts_anew() -> None:
     np.testing.assert_array_equal(run(0.9, frames, logits)[-1], logits[-1])
 
 
+def test_the_first_frame_of_many_classes_is_as_it_was() -> None:
+    logits = np.random.default_rng(0).normal(0, 15, (19, 48, 64)).astype(np.float32)
+    smoothed = TemporalSmoother(0.8).update(logits, texture(48, 64))
+    np.testing.assert_array_equal(smoothed.argmax(0), logits.argmax(0))
+
+
+def test_a_thin_picture_is_not_smoothed() -> None:
+    smoother = TemporalSmoother(0.8)
+    for _ in range(2):
+        logits = np.ones((1, 8, 512), np.float32)
+        np.testing.assert_array_equal(smoother.update(logits, texture(8, 512)), logits)
+
+
 def test_many_classes_and_a_change_of_size() -> None:
     smoother = TemporalSmoother(0.8)
     for height in (48, 48, 64):

@@ -314,6 +314,45 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert source.read_bytes() == data
 
 
+def test_nothing_of_somebody_elses_is_replaced(tmp_path: Path) -> None:
+    """Not even by --overwrite, which is for what an earlier run wrote."""
+    source = make_clip(tmp_path / "a.partial.mp4")
+    data = source.read_bytes()
+    with pytest.raises(OutputError, match="is the input"):
+        convert(source, tmp_path / "a.mp4")
+    convert(source, tmp_path / "out.mkv")
+    (tmp_path / "precious.mkv").write_text("mine")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "000000.png").write_text("mine")
+    for settings in ({"mask_video": str(tmp_path / "precious.mkv")}, {"masks": str(tmp_path / "mine")}):
+        with pytest.raises(OutputError, match="somebody's own"):
+            convert(source, tmp_path / "out.mkv", overwrite=True, **settings)
+    with pytest.raises(OutputError, match="give them two names"):
+        convert(source, tmp_path / "b.mkv", mask_video=str(tmp_path / "b.mkv"))
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "0.png"), texture(48, 64))
+    with pytest.raises(OutputError, match="is the input"):
+        convert(folder, tmp_path / "c.mkv", masks=str(folder), overwrite=True)
+    with pytest.raises(OutputError, match="cannot be written"):
+        convert(source, tmp_path / ("x" * 300 + ".mp4"))
+    assert source.read_bytes() == data
+    assert (tmp_path / "precious.mkv").read_text() == (tmp_path / "mine" / "000000.png").read_text() == "mine"
+    # but what a run wrote, the next may replace
+    both = {"mask_video": str(tmp_path / "m.mkv"), "masks": str(tmp_path / "m")}
+    for overwrite in (False, True):
+        convert(source, tmp_path / "d.mkv", overwrite=overwrite, **both)
+
+
+def test_a_part_without_frames_is_told_of(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4")
+    with pytest.raises(MediaError, match="no frame in the part"):
+        convert(source, tmp_path / "out.mp4", start=100)
+    with pytest.raises(RoadsegError, match=r"\.avi"):  # the video was begun already
+        convert(source, tmp_path / "out.mp4", mask_video=str(tmp_path / "m.avi"))
+    assert left(tmp_path) == {"in.mp4"}
+
+
 def test_stopping_leaves_a_whole_video_of_what_is_done(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", count=60)
     stop = Event()

@@ -13,6 +13,7 @@ from roadseg.media.resize import fit_size
 
 # Longer side of the pictures that motion is looked for in: a fifth of the time of 512, and as steady.
 _FLOW_SIDE: int = 256
+_LEAST: int = 16  # DIS needs more than its patches of 8 pixels
 # Levels of luma by which a pixel differs from the moved one before, when its past counts 1/e.
 _SAME: float = 12.0
 # Mean difference, in levels, of a frame that has nothing to do with the one before.
@@ -34,7 +35,10 @@ class TemporalSmoother:
         """Return the smoothed logits of the next frame; `small_HWC`: its picture, rgb uint8, same hw."""
         if not self.strength:
             return logits_Khw
-        now_Khw = logits_Khw.clip(-_SURE, _SURE)
+        if len(logits_Khw) > 1:  # only what lies between the classes counts
+            now_Khw: Float32 = np.clip(logits_Khw - logits_Khw.max(0), -2 * _SURE, 0)
+        else:
+            now_Khw = np.clip(logits_Khw, -_SURE, _SURE)
         height, width = small_HWC.shape[:2]
         if max(height, width) > _FLOW_SIDE:
             height, width = fit_size(height, width, _FLOW_SIDE)
@@ -42,7 +46,11 @@ class TemporalSmoother:
         small_hw = np.asarray(cv2.resize(grey_hw, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         if self._before is not None:
             grey_before, past_Khw = self._before
-            if grey_before.shape == small_hw.shape and past_Khw.shape == now_Khw.shape:
+            if (
+                min(height, width) >= _LEAST
+                and grey_before.shape == small_hw.shape
+                and past_Khw.shape == now_Khw.shape
+            ):
                 self._blend(now_Khw, small_hw, grey_before, past_Khw)
         self._before = small_hw, now_Khw
         return now_Khw

@@ -24,14 +24,14 @@ from roadseg.config import VideoConfig
 from roadseg.engine.ahead import in_background
 from roadseg.engine.predict import Predictor
 from roadseg.engine.smoothing import TemporalSmoother
-from roadseg.errors import OutputError
+from roadseg.errors import MediaError, OutputError
 from roadseg.labels import UInt8Array
 from roadseg.media.frame_folder import FrameFolder
-from roadseg.media.output import write_mask
+from roadseg.media.output import cannot_write, write_mask
 from roadseg.media.planes import Planes, draw_planes, to_frame, to_rgb
 from roadseg.media.video import Cut, FFmpegReader, Frame, Size, VideoInfo
-from roadseg.media.video_writer import VideoFormat, VideoWriter, count_frames
-from roadseg.report.video import VideoReport, is_video_report
+from roadseg.media.video_writer import VideoFormat, VideoWriter, count_frames, partial_of
+from roadseg.report.video import VideoReport, written_by
 
 Progress = Callable[[int, int], None]
 """Called after each frame with the frames done, and how many there will be (0: unknown)."""
@@ -93,6 +93,11 @@ def segment_video(
         except BaseException:
             run.discard()
             raise
+        if not run.done:
+            run.discard()
+            raise MediaError(
+                f"{source}: has no frame in the part that was asked for; look at --start and --end"
+            )
         run.finish()
         info, damaged = reader.info, reader.damaged
     counted = count_frames(out)
@@ -118,21 +123,37 @@ def segment_video(
 
 def _refuse_to_overwrite(config: VideoConfig, source: str) -> None:
     out = Path(config.out)
-    for path in filter(None, (config.out, config.mask_video)):
-        if Path(path).exists() and Path(source).exists() and Path(path).samefile(source):
-            raise OutputError(f"{path}: is the input; choose another --out")
-    beside_it = [out.with_suffix(suffix) for suffix in (".csv", ".json", ".png")]
-    masks = Path(config.masks) if config.masks else None
-    there = [path for path in (out, *beside_it) if path.exists()]
-    there += [Path(config.mask_video)] if config.mask_video and Path(config.mask_video).exists() else []
-    there += [masks] if masks and masks.is_dir() and any(masks.iterdir()) else []
+    videos = [Path(name) for name in (config.out, config.mask_video) if name]
+    if len({path.resolve() for path in videos}) < len(videos):
+        raise OutputError(f"{out}: is --out and --mask-video, too; give them two names")
+    try:
+        _refuse_the_input([*videos, *map(partial_of, videos)], config.masks, Path(source))
+        table = [out.with_suffix(suffix) for suffix in (".csv", ".json", ".png")]
+        there = [path for path in (*videos, *table) if path.exists()]
+        masks = Path(config.masks) if config.masks else None
+        there += [masks] if masks and masks.is_dir() and any(masks.iterdir()) else []
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise cannot_write(out, error) from error
     if there and not config.overwrite:
         raise OutputError(f"{there[0]}: is there already; give --overwrite, or choose another --out")
-    if there and not is_video_report(out.with_suffix(".json")):
-        raise OutputError(
-            f"{there[0]}: is there already, and no report of roadseg's beside it: it may be somebody's own; "
-            "move it away, or choose another --out"
-        )
+    written = written_by(out.with_suffix(".json"))
+    ours = {path.resolve() for path in (*written, *table)} if written else set()
+    for path in there:
+        if path.resolve() not in ours:
+            raise OutputError(
+                f"{path}: is there already, and no report of roadseg's beside {out} says that it is ours: it "
+                "may be somebody's own; move it away, or choose another name"
+            )
+
+
+def _refuse_the_input(videos: list[Path], masks: str | None, source: Path) -> None:
+    if not source.exists():  # a camera, a stream
+        return
+    for path in videos:
+        if path.exists() and path.samefile(source):
+            raise OutputError(f"{path}: is the input; choose another --out")
+    if masks and Path(masks).exists() and Path(masks).samefile(source):
+        raise OutputError(f"{masks}: is the input; choose another folder for --masks")
 
 
 def _predict(
@@ -196,7 +217,8 @@ class _Run:
     def _write(self, frame: Frame, mask_HW: UInt8Array, drawn: Planes) -> None:
         scheme = self.predictor.scheme
         if self._video is None:
-            self._video = self._begin(frame, drawn)
+            self._begin(frame, drawn)
+        assert self._video is not None
         self._video.write(to_frame(drawn), frame.pts)
         palette = None if scheme.num_classes == 2 else scheme.colors
         values_HW = mask_HW * np.uint8(255) if palette is None else mask_HW
@@ -206,7 +228,7 @@ class _Run:
             write_mask(Path(self.config.masks, f"{frame.index:06d}.png"), values_HW, palette)
         self.done += 1
 
-    def _begin(self, frame: Frame, drawn: Planes) -> VideoWriter:
+    def _begin(self, frame: Frame, drawn: Planes) -> None:
         info, config = self.reader.info, self.config
         height, width = drawn.size
         format = VideoFormat(
@@ -222,9 +244,9 @@ class _Run:
             crf=config.crf,
             hardware=config.hardware,
         )
-        video = VideoWriter(Path(config.out), format, self.reader.copied)
+        self._video = VideoWriter(Path(config.out), format, self.reader.copied)
         for packet in self._early:
-            video.copy(packet)
+            self._video.copy(packet)
         if config.mask_video:
             grey = VideoFormat(
                 width=info.width,
@@ -240,7 +262,6 @@ class _Run:
             self.outputs["mask_video"] = config.mask_video
         if config.masks:
             self.outputs["masks"] = config.masks
-        return video
 
     def _count(self, frame: Frame, mask_HW: UInt8Array, logits_Khw: Tensor) -> None:
         road = self.predictor.scheme.road_class

@@ -4,6 +4,7 @@
 where asked for, the packets of audio and subtitles between them.
 """
 
+import contextlib
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -93,7 +94,7 @@ class FFmpegReader:
             stream.thread_type = "AUTO"
             self.copied = _copyable(self._container) if copy else []
             if cut.start:
-                self._container.seek(round(cut.start * av.time_base))
+                self._seek(cut.start)
             self._items = self._decoded()
             self._early = list(_until_frame(self._items))
             if not self._early or isinstance(self._early[-1], av.Packet):
@@ -120,6 +121,16 @@ class FFmpegReader:
         )
         small_height, small_width = small(height, width)
         self._small = (small_height, small_width) if self._rotation % 180 else (small_width, small_height)
+
+    def _seek(self, seconds: float) -> None:
+        # What cannot be sought (a raw stream, some network ones) is read from its beginning.
+        with contextlib.suppress(av.error.FFmpegError):
+            self._container.seek(round((seconds + self._begins) * av.time_base))
+
+    @property
+    def _begins(self) -> float:
+        """Seconds on the file's own clock at which its video begins."""
+        return float((self._stream.start_time or 0) * (self._stream.time_base or 1))
 
     def __enter__(self) -> Self:
         return self
@@ -185,6 +196,7 @@ class FFmpegReader:
             if packet.stream is not self._stream:
                 yield packet
                 continue
+            self.damaged += packet.is_corrupt
             try:
                 frames = packet.decode()
             except av.error.EOFError:
@@ -216,10 +228,10 @@ class FFmpegReader:
         if packet.dts is None or packet.pts is None:  # the empty packet at the end
             return False
         start = self._cut.start
-        seconds = packet.pts * packet.time_base - float(self._stream.start_time or 0) * self.info.time_base
+        seconds = float(packet.pts * packet.time_base) - self._begins
         if not start <= seconds < self._cut.end:
             return start == 0 and seconds < 0  # sound that begins before the picture
-        shift = round(start / packet.time_base)
+        shift = round((start + self._begins) / packet.time_base) if start else 0
         packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
         return True
 

@@ -77,7 +77,7 @@ class VideoWriter:
         OutputError (the file cannot be made).
         """
         self.path, self.frames = path, 0
-        self.partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+        self.partial = partial_of(path)
         self._mp4 = path.suffix.lower() in _MP4
         self._scale = str(format.time_base.denominator)
         if path.suffix.lower() not in CONTAINERS:
@@ -130,7 +130,8 @@ class VideoWriter:
         """Leave nothing."""
         with contextlib.suppress(av.error.FFmpegError, OSError):
             self._container.close()
-        self.partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.partial.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -166,6 +167,11 @@ class VideoWriter:
                 if packet.dts is not None:
                     packet.stream = streams[packet.stream.index]
                     container.mux_one(packet)
+
+
+def partial_of(path: Path) -> Path:
+    """The name that a video has while it grows."""
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 
 def count_frames(path: Path) -> int:

@@ -23,12 +23,15 @@ _THUMBNAIL_WIDTH: Final = 240
 COLUMNS: Final = ("frame", "seconds", "road_percent", "confidence", "changed_percent")
 
 
-def is_video_report(path: Path) -> bool:
-    """Whether the file is one that `VideoReport.write` left."""
+def written_by(report: Path) -> list[Path]:
+    """The outputs that a report of `VideoReport.write` names; none if it is not one."""
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["schema"]).startswith(SCHEMA)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        data = json.loads(report.read_text(encoding="utf-8"))
+        if not str(data["schema"]).startswith(SCHEMA):
+            return []
+        return [Path(name) for name in data["outputs"].values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 class Thumbnails:
