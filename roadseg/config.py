@@ -212,7 +212,8 @@ class VideoConfig(_Plain):
     fps: float = 25.0
     """Of a folder of pictures, which has no times of its own."""
     overwrite: bool = False
-    batch_size: int = 4
+    batch_size: int | None = None
+    """None: 2 on the CPU, where several batches are in work at once, and 8 on a GPU."""
 
     def __post_init__(self) -> None:
         for name, kind in (("view", View), ("codec", Codec), ("audio", Audio)):
@@ -223,9 +224,10 @@ class VideoConfig(_Plain):
             ("start", 0.0, 1e9),
             ("stride", 1, 1_000_000),
             ("fps", 0.001, 1000.0),
-            ("batch_size", 1, 4096),
         ):
             _between(name, getattr(self, name), low, high)
+        if self.batch_size is not None:
+            _between("batch_size", self.batch_size, 1, 4096)
         if self.crf is not None:
             _between("crf", self.crf, 0, 63)
         if self.end is not None:

@@ -80,6 +80,12 @@ def test_labels_and_media_do_not_load_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+def test_running_a_network_does_not_load_torchvision() -> None:
+    """Two seconds and 160 MiB at every start, for nothing: training alone needs it."""
+    code = "import sys, roadseg.engine.segment, roadseg.engine.video\nassert 'torchvision' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_the_top_level_is_as_agreed() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if tracked.returncode:

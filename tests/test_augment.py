@@ -91,3 +91,17 @@ def test_same_seed_same_pixels() -> None:
         results.append(transform(*pair())[0])
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
+
+
+def test_a_bonnet_covers_the_foot_of_the_picture_and_is_labelled_so() -> None:
+    image, mask = pair()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        changed, label = augment.Bonnet(7, p=1.0)(image, mask)
+        new = (label == 7) & (mask != 7)
+        covered = (changed != image).any(0)
+        assert new[-1].any(), "it begins at the foot"
+        assert not new[: new.shape[0] // 2].any(), "and leaves the upper half alone"
+        assert not (covered & ~(label == 7)).any(), "what is not covered stays"
+        assert torch.equal(label[label != 7], mask[label != 7])
+    assert torch.equal(augment.Bonnet(7, p=0.0)(image, mask)[0], image)

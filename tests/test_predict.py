@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+import torchvision.transforms.v2.functional as oracle
 from conftest import street, tiny_checkpoint
 from test_unet import lively
 
 from roadseg.config import InferConfig
 from roadseg.engine.predict import Predictor
 from roadseg.errors import ConfigError
-from roadseg.media.resize import fit_size
+from roadseg.media.resize import fit_size, resize_rgb
 from roadseg.model.checkpoint import Checkpoint
 
 SIZES = [(48, 96), (1, 1), (3, 200), (200, 3), (97, 31), (96, 192)]
@@ -112,3 +113,22 @@ def test_a_mask_is_the_enlarged_logits_decided(size: tuple[int, int]) -> None:
     mask_HW = predictor.mask(logits_1hw, size)
     assert mask_HW.dtype == np.uint8
     assert np.count_nonzero(mask_HW != expected_HW) <= 1e-4 * mask_HW.size
+
+
+@pytest.mark.parametrize("size", [(320, 576), (33, 1), (7, 9), (1, 1)])
+@pytest.mark.parametrize("stored", [(512, 1024), (37, 53), (5, 3), (1, 1)])
+def test_pictures_are_resized_as_torchvision_does(stored: tuple[int, int], size: tuple[int, int]) -> None:
+    random = torch.Generator().manual_seed(1)
+    image_CHW = torch.randint(0, 256, (*stored, 3), dtype=torch.uint8, generator=random).permute(2, 0, 1)
+    expected = oracle.resize(image_CHW, list(size), antialias=True)
+    for stored_as in (image_CHW, image_CHW.contiguous()):
+        assert torch.equal(resize_rgb(stored_as, size), expected)
+
+
+def test_many_calls_at_once_give_what_one_gives() -> None:
+    predictor = Predictor(ready())
+    images = [street(i, 48, 96)[0] for i in range(6)]
+    with predictor.threads() as pool:
+        together = list(pool.map(lambda image: predictor.logits([image])[0], images))
+    for image, logits in zip(images, together, strict=True):
+        torch.testing.assert_close(logits, predictor.logits([image])[0])

@@ -135,7 +135,7 @@ def test_the_bonnet_becomes_background_and_other_void_stays() -> None:
     label[22:26, 18:22] = 255  # ... with its star
     label[23:25, 2:5] = 255  # an unsure patch on the road
     label[5:9, 30:] = 255
-    out = own_car_to_background(label)
+    out = own_car_to_background(label, 0)
     assert (out[26:] == 0).all()
     assert (out[22:26, 18:22] == 0).all()
     assert (out[23:25, 2:5] == 255).all()
@@ -146,4 +146,4 @@ def test_the_bonnet_becomes_background_and_other_void_stays() -> None:
 def test_void_that_is_no_bonnet_stays() -> None:
     label = np.ones((30, 40), np.uint8)
     label[26:, :10] = 255  # a quarter of the width
-    assert np.array_equal(own_car_to_background(label), label)
+    assert np.array_equal(own_car_to_background(label, 0), label)

@@ -4,6 +4,7 @@ import csv
 import json
 import signal
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from threading import Event
@@ -33,6 +34,10 @@ class LowerHalf:
     """Stands in for a Predictor: the lower half is road, whatever the picture."""
 
     scheme = get_scheme("road")
+    device = torch.device("cpu")
+
+    def threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(2)
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         return fit_size(height, width, 64)

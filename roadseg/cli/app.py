@@ -340,7 +340,9 @@ def video(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     threshold: options.Threshold = InferConfig.threshold,
     imgsz: options.Imgsz = None,
-    batch_size: options.BatchSize = VideoConfig.batch_size,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Frames that the network sees at once; default: as the device likes.")
+    ] = None,
     device: options.Device = InferConfig.device,
     amp: options.Amp = InferConfig.amp,
     json: options.Json = False,
@@ -357,5 +359,5 @@ def video(
         masks=str(masks) if masks else None, start=start, end=end if duration is None else start + duration,
         stride=stride, fps=fps, overwrite=overwrite, batch_size=batch_size,
     )  # fmt: skip
-    infer = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
+    infer = InferConfig(device=device, imgsz=imgsz, threshold=threshold, amp=amp)
     raise typer.Exit(run_video(source, weights, config, infer, json, quiet))

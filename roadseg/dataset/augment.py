@@ -71,6 +71,56 @@ class RandomView(v2.Transform):
         return F.resized_crop(inpt, **box, size=list(self.size), antialias=True)
 
 
+class Bonnet(v2.Transform):
+    """Another car's bonnet, or a dashboard, at the picture's foot, labelled `value`; with probability `p`.
+
+    Its upper edge is a random parabola, its paint of any colour, dull or as glossy as a mirror: what it shows
+    then is the scene above its edge, upside down and smeared.
+    """
+
+    def __init__(self, value: int, p: float) -> None:
+        super().__init__()
+        self.value, self.p = value, p
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        if uniform(0, 1) >= self.p:
+            return {"where_HW": None}
+        height, width = v2.functional.get_size(flat_inputs[0])
+        y, x = torch.linspace(0, 1, height)[:, None], torch.linspace(-1, 1, width)
+        rise, middle = uniform(0.06, 0.3), uniform(-0.3, 0.3)
+        edge_W = 1 - rise * (1 - uniform(0.0, 0.8) * (x - middle) ** 2) + uniform(-0.03, 0.03) * x
+        return {"where_HW": y >= edge_W, "rise": rise}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        where_HW = params["where_HW"]
+        if where_HW is None:
+            return inpt
+        if isinstance(inpt, tv_tensors.Mask):
+            covered = torch.where(where_HW, self.value, inpt.as_subclass(Tensor)).to(inpt.dtype)
+            return tv_tensors.wrap(covered, like=inpt)
+        image_CHW = inpt.as_subclass(Tensor)
+        return tv_tensors.wrap(
+            torch.where(where_HW, self._paint(image_CHW, params["rise"]), image_CHW), like=inpt
+        )
+
+    def _paint(self, image_CHW: Tensor, rise: float) -> Tensor:
+        """The bonnet as it would fill the whole picture."""
+        height, width = image_CHW.shape[-2:]
+        rows = max(1, round(height * rise))
+        seen = max(1, round(height * uniform(0.3, 0.9)))  # how much of the scene the bonnet mirrors
+        edge = max(seen, height - rows)
+        scene = image_CHW[:, edge - seen : edge].flip(1).float()
+        mirror = F.resize(scene, [max(1, seen // 8), max(1, width // int(uniform(2, 12)))], antialias=True)
+        mirror_CrW = F.resize(mirror, [rows, width], antialias=True)
+        color_C11 = torch.rand(3, 1, 1) * uniform(0, 80) + uniform(0, 200)
+        light_r1 = torch.linspace(uniform(0.6, 1.4), uniform(0.4, 1.2), rows)[:, None]
+        gloss = uniform(0, 0.9)
+        painted_CrW = _to_uint8((1 - gloss) * color_C11 * light_r1 + gloss * mirror_CrW)
+        whole = image_CHW.clone()
+        whole[:, height - rows :] = painted_CrW
+        return whole
+
+
 class PictureTransform(v2.Transform):
     """Changes pixels of the picture with probability `p` and leaves the label alone."""
 
@@ -151,12 +201,14 @@ def shadows(image_CHW: Tensor) -> Tensor:
     return _to_uint8(image_CHW * (1 - uniform(0.3, 0.7) * side_HW))
 
 
-def make_augmentation(strength: AugmentStrength, imgsz: int, crop: tuple[int, int]) -> v2.Transform:
+def make_augmentation(
+    strength: AugmentStrength, imgsz: int, crop: tuple[int, int], bonnet: int = VOID
+) -> v2.Transform:
     """Return the training transform: (Image CHW uint8, Mask HW uint8) -> the same at `crop` (height, width).
 
     At zoom 1 the longer side of the whole picture is `imgsz`. `none` only resizes and cuts. `strong` is made
     for roads, cameras, weather and light that the data set does not have; `light` does the same, less often
-    and less far: it fits the data set at hand sooner.
+    and less far: it fits the data set at hand sooner. `bonnet` is the class of the own car.
     """
     if strength == "none":
         return RandomView(crop, imgsz, (1.0, 1.0), (1.0, 1.0))
@@ -167,6 +219,7 @@ def make_augmentation(strength: AugmentStrength, imgsz: int, crop: tuple[int, in
             RandomView(crop, imgsz, (0.8, 1.7), (0.75, 1.4) if strong else (0.85, 1.2)),
             v2.RandomHorizontalFlip(),
             v2.RandomApply([v2.RandomAffine(degrees=6, shear=6, fill=FILL)], p=0.15 * often),
+            Bonnet(bonnet, p=0.25 * often),
             v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.5, 0.06)], p=0.5 if strong else 0.3),
             PictureTransform(white_balance_and_gamma, p=0.2 * often),
             v2.RandomGrayscale(p=0.03 * often),

@@ -33,7 +33,15 @@ Pair = tuple[UInt8, UInt8]
 CACHE_MARGIN = 1.25
 
 
-def own_car_to_background(label_HW: UInt8, background: int = 0) -> UInt8:
+def own_car_class(scheme: LabelScheme) -> int:
+    """The class that the own car's bonnet is learnt as: background for `road`; elsewhere void, as labelled.
+
+    A user's own classes mean what the user says.
+    """
+    return 0 if scheme.classes == SCHEMES["road"].classes else VOID
+
+
+def own_car_to_background(label_HW: UInt8, background: int) -> UInt8:
     """Return the label with its own car's bonnet as background instead of void.
 
     Cityscapes and others leave the bonnet void, so that a network is never told what it is and calls it road
@@ -57,8 +65,8 @@ def read_small_pair(sample: Sample, scheme: LabelScheme, side: int) -> Pair:
     Raises MediaError or DatasetError naming the file; also when picture and label differ in size.
     """
     rgb_HWC, label_HW = read_pair(sample, scheme)
-    if scheme.classes == SCHEMES["road"].classes:  # a user's own classes mean what the user says
-        label_HW = own_car_to_background(label_HW)
+    if own_car_class(scheme) != VOID:
+        label_HW = own_car_to_background(label_HW, own_car_class(scheme))
     if max(label_HW.shape) > side:
         height, width = fit_size(label_HW.shape[0], label_HW.shape[1], side)
         image_CHW = torch.from_numpy(rgb_HWC).permute(2, 0, 1)

@@ -1,5 +1,6 @@
 """Which device to compute on, and in which precision."""
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -44,3 +45,10 @@ def half_precision(device: torch.device, enabled: bool) -> torch.dtype | None:
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
     """Return the context in which the network computes in `dtype` (None: float32)."""
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+def usable_cores() -> int:
+    """How many CPU cores this process may use: a container or `taskset` may leave it fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -3,6 +3,7 @@
 import copy
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from roadseg.config import InferConfig
-from roadseg.engine.device import autocast, half_precision, resolve_device
+from roadseg.engine.device import autocast, half_precision, resolve_device, usable_cores
 from roadseg.media.resize import fit_size, resize_rgb
 from roadseg.model.checkpoint import Checkpoint
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
+
+# Calls of the network at a time on the CPU: more of them hold more memory, and share its bandwidth.
+_MOST_CALLS = 8
 
 
 class Predictor:
@@ -37,6 +41,18 @@ class Predictor:
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) at which the network sees a picture of that size."""
         return fit_size(height, width, self.imgsz, self.model.config.stride)
+
+    def threads(self) -> ThreadPoolExecutor:
+        """Threads to call `logits` in, for a pipeline whose other stages want the same cores.
+
+        On the CPU each call then computes on its own core: two threads inside one call spend their time
+        waiting for one another whenever another stage holds a core.
+        """
+        if self.device.type != "cpu":
+            return ThreadPoolExecutor(1)
+        cores = usable_cores()
+        calls = min(cores, _MOST_CALLS)
+        return ThreadPoolExecutor(calls, initializer=torch.set_num_threads, initargs=(cores // calls,))
 
     def predict(self, images: Sequence[UInt8]) -> list[UInt8]:
         """Map pictures to masks.

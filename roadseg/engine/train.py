@@ -15,7 +15,12 @@ from torch.utils.data import DataLoader
 
 from roadseg.config import InferConfig, TrainConfig, get_model_config
 from roadseg.dataset.augment import make_augmentation
-from roadseg.dataset.segmentation import EpochSampler, SegmentationDataset, require_good_labels
+from roadseg.dataset.segmentation import (
+    EpochSampler,
+    SegmentationDataset,
+    own_car_class,
+    require_good_labels,
+)
 from roadseg.engine.comparison import write_comparison
 from roadseg.engine.device import autocast, half_precision, resolve_device
 from roadseg.engine.evaluate import evaluate
@@ -101,7 +106,9 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         samples = [sample for source in sources for sample in source.train]
         width = config.crop or config.imgsz
-        augmentation = make_augmentation(config.augment, config.imgsz, (width // 2, width))
+        augmentation = make_augmentation(
+            config.augment, config.imgsz, (width // 2, width), own_car_class(self.scheme)
+        )
         self.dataset = SegmentationDataset(samples, self.scheme, config.imgsz, augmentation, config.seed)
         self.sampler = EpochSampler(len(samples), config.seed)
         # A last batch of one picture would break batch statistics, so short last batches are left out.

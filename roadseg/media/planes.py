@@ -46,6 +46,12 @@ class Planes:
         """Whether the chroma has half the size."""
         return self.u_hw.shape != self.y_HW.shape
 
+    def rows(self, top: int, bottom: int) -> "Planes":
+        """Some rows, as a view; both numbers even where the chroma is subsampled."""
+        step = 2 if self.subsampled else 1
+        chroma = slice(top // step, bottom // step)
+        return self.with_pixels(self.y_HW[top:bottom], self.u_hw[chroma], self.v_hw[chroma])
+
     def with_pixels(self, y_HW: UInt8Array, u_hw: UInt8Array, v_hw: UInt8Array) -> "Planes":
         """Other pixels, of the same meaning."""
         return Planes(y_HW, u_hw, v_hw, self.matrix, self.full_range)
@@ -117,16 +123,28 @@ def draw_planes(
     thickness = edge_thickness(mask_HW)
     window = np.ones((2 * thickness + 1, 2 * thickness + 1), np.uint8)
     edged = scheme.num_classes == 2 or view == "contour"
-    for index in _classes_in(mask_HW):
+    for index in range(2) if scheme.num_classes == 2 else _classes_in(mask_HW):
         color = colors[index]
         if color is None:
             continue
-        where_HW = cv2.inRange(mask_HW, index, index)
+        everywhere_HW = cv2.inRange(mask_HW, index, index)
+        top, bottom = _rows_of(everywhere_HW)
+        where_HW, part = everywhere_HW[top:bottom], drawn.rows(top, bottom)
+        if top == bottom:
+            continue
         if view != "contour":
-            _paint(drawn, color, opacity, where_HW)
+            _paint(part, color, opacity, where_HW)
         if edged:  # the inner line of the class; the border of the picture gets none
-            _paint(drawn, brighter(color), 1.0, cv2.subtract(where_HW, cv2.erode(where_HW, window)))
+            _paint(part, brighter(color), 1.0, cv2.subtract(where_HW, cv2.erode(where_HW, window)))
     return beside(planes, drawn) if view == "side-by-side" else drawn
+
+
+def _rows_of(where_HW: cv2.typing.MatLike) -> tuple[int, int]:
+    """First row and end of what is not 0, with a row to spare where there is one, in even numbers."""
+    _, y, _, height = cv2.boundingRect(where_HW)
+    if not height:
+        return 0, 0
+    return max(0, y - 1) // 2 * 2, min(len(where_HW), (y + height + 2) // 2 * 2)
 
 
 def _classes_in(mask_HW: UInt8Array) -> list[int]:

@@ -1,6 +1,7 @@
 """How large a network sees a picture, and the one filter that makes it so (training and inference alike)."""
 
-import torchvision.transforms.v2.functional as F
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -16,8 +17,15 @@ def fit_size(height: int, width: int, side: int, multiple: int = 1) -> tuple[int
 
 
 def resize_rgb(image_CHW: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize `image_CHW` uint8 to `size` (height, width), bilinear, anti-aliased when it shrinks."""
+    """Resize `image_CHW` uint8 to `size` (height, width), bilinear, anti-aliased when it shrinks.
+
+    The same pixels as torchvision's `resize`, without its import, which costs 2 s and 160 MiB at every start.
+    """
     if tuple(image_CHW.shape[-2:]) == size:
         return image_CHW
-    resized: Tensor = F.resize(image_CHW, list(size), antialias=True)
-    return resized
+    image_1HWC = image_CHW.permute(1, 2, 0).contiguous()[None]  # the layout that the filter is fastest in
+    batch = image_1HWC.permute(0, 3, 1, 2)
+    if batch.device.type == "cpu":
+        return F.interpolate(batch, size, mode="bilinear", antialias=True)[0]
+    resized = F.interpolate(batch.float(), size, mode="bilinear", antialias=True)
+    return resized.round_().clamp_(0, 255).to(torch.uint8)[0]
