@@ -21,12 +21,11 @@ from typer.testing import CliRunner
 
 from roadseg.cli.app import app
 from roadseg.config import VideoConfig
-from roadseg.engine.predict import Predictor
 from roadseg.engine.video import segment_video
 from roadseg.errors import MediaError, OutputError, RoadsegError
 from roadseg.labels import UInt8Array, get_scheme
 from roadseg.media.resize import fit_size
-from roadseg.media.video_writer import count_frames
+from roadseg.media.video_writer import VideoWriter, count_frames
 from roadseg.report.video import VideoReport
 
 
@@ -374,16 +373,16 @@ def test_signals_stop_it_in_order(
 ) -> None:
     source = make_clip(tmp_path / "in.mp4", count=60)
     monkeypatch.chdir(tmp_path)
-    take = Predictor.mask
+    write = VideoWriter.write
     seen: list[int] = []
 
-    def mask(self: Predictor, logits_Khw: Tensor, size: tuple[int, int]) -> UInt8Array:
+    def written(self: VideoWriter, frame: av.VideoFrame, pts: int) -> None:
         seen.append(1)
         if len(seen) == 9:
             signal.raise_signal(number)
-        return take(self, logits_Khw, size)
+        write(self, frame, pts)
 
-    monkeypatch.setattr(Predictor, "mask", mask)
+    monkeypatch.setattr(VideoWriter, "write", written)
     before = signal.signal(number, signal.default_int_handler)  # a background job would ignore it
     try:
         result = CliRunner().invoke(app, ["video", str(source), "-w", str(tiny_weights)])
@@ -414,7 +413,7 @@ def test_an_error_in_any_stage_ends_the_run_and_leaves_nothing(
     source = make_clip(tmp_path / "in.mp4", count=60)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         convert(source, tmp_path / "out.mp4", predictor=Broken())
-    for place in ("roadseg.engine.video.draw_planes", "roadseg.media.video.read_planes"):
+    for place in ("roadseg.engine.video_stages.draw_planes", "roadseg.media.video.read_planes"):
         with monkeypatch.context() as patch:
             patch.setattr(place, lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
