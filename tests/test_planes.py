@@ -1,12 +1,15 @@
 """Drawing on YUV planes shows what drawing on RGB shows."""
 
+from collections.abc import Callable
+
 import av
 import numpy as np
 import pytest
 from clips import texture
 
 from roadseg.config import View
-from roadseg.labels import get_scheme
+from roadseg.labels import UInt8Array, get_scheme
+from roadseg.media.orientation import Orientation
 from roadseg.media.overlay import draw
 from roadseg.media.planes import Planes, beside, draw_planes, read_planes, to_frame, to_rgb, yuv_of
 
@@ -65,13 +68,25 @@ def test_frames_and_planes_are_the_same_pixels(name: str) -> None:
     assert all((a == b).all() for a, b in zip((planes.y_HW, planes.u_hw, planes.v_hw), (again.y_HW, again.u_hw, again.v_hw), strict=True))  # fmt: skip # noqa: E501
 
 
-def test_turning_is_to_the_left() -> None:
+@pytest.mark.parametrize(
+    ("orientation", "shown"),
+    [
+        (Orientation(), lambda stored: stored),
+        (Orientation(transposed=True, mirror_x=True), lambda stored: np.rot90(stored, -1)),
+        (Orientation(transposed=True, mirror_y=True), np.rot90),
+        (Orientation(mirror_x=True, mirror_y=True), lambda stored: np.rot90(stored, 2)),
+        (Orientation(mirror_x=True), np.fliplr),
+        (Orientation(transposed=True), lambda stored: stored.T),
+    ],
+)
+def test_planes_are_read_as_they_are_to_be_shown(
+    orientation: Orientation, shown: Callable[[UInt8Array], UInt8Array]
+) -> None:
     planes = as_planes(texture(48, 64))
-    frame = to_frame(planes)
-    turned = read_planes(frame, 90)
-    np.testing.assert_array_equal(turned.y_HW, np.rot90(planes.y_HW))
-    assert turned.size == (64, 48)
-    np.testing.assert_array_equal(read_planes(frame, -90).y_HW, np.rot90(planes.y_HW, -1))
+    read = read_planes(to_frame(planes), orientation)
+    np.testing.assert_array_equal(read.y_HW, shown(planes.y_HW))
+    np.testing.assert_array_equal(read.u_hw, shown(planes.u_hw))
+    assert read.size == orientation.size(48, 64)
 
 
 def test_side_by_side_keeps_an_even_width() -> None:

@@ -2,16 +2,19 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from queue import Full, Queue
+from queue import Empty, Full, Queue
 from threading import Event, Thread
-from typing import TypeVar
+from typing import Final, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_GLANCE: Final = 0.1  # seconds between two looks at whether anybody still waits
 
 
 def map_ahead(
@@ -34,46 +37,62 @@ def map_ahead(
             future.cancel()
 
 
-def in_background(items: Iterable[Item], count: int) -> Generator[Item, None, None]:
-    """The same items, made by a thread of their own that is at most `count` of them ahead.
+class Background(Generic[Item]):
+    """The same items, made by a thread of their own that is at most `count` of them ahead; iterate it once.
 
-    What `items` raises is raised here, in its place. Closing the generator ends the thread, and closes
-    `items` if that is a generator.
+    What `items` raises is raised here, in its place. Once `stop` is set they end, even where the next one
+    would never come.
     """
-    queue: Queue[Item | _End] = Queue(count)
-    closed = Event()
 
-    def offer(item: Item | _End) -> bool:
-        while not closed.is_set():
+    def __init__(self, items: Iterable[Item], count: int, stop: Event | None = None) -> None:
+        self._items, self._stop = items, stop or Event()
+        self._queue: Queue[Item | _End] = Queue(count)
+        self._closed = Event()
+        self._thread = Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Item]:
+        while not (self._stop.is_set() or self._closed.is_set()):
+            try:
+                item = self._queue.get(timeout=_GLANCE)
+            except Empty:
+                continue
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item
+
+    def close(self) -> None:
+        """Ask the thread to end. It does so once it has made the item that it is at."""
+        self._closed.set()
+
+    def ended(self, seconds: float) -> bool:
+        """Wait for the thread to end; whether it has."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        error: BaseException | None = None
+        try:
+            with closing(_generator(self._items)) as items:
+                for item in items:
+                    if not self._offer(item):
+                        break
+        except BaseException as caught:
+            error = caught
+        self._offer(_End(error))
+
+    def _offer(self, item: "Item | _End") -> bool:
+        while not self._closed.is_set():
             with contextlib.suppress(Full):
-                queue.put(item, timeout=0.1)
+                self._queue.put(item, timeout=_GLANCE)
                 return True
         return False
 
-    def work() -> None:
-        error: BaseException | None = None
-        try:
-            for item in items:
-                if not offer(item):
-                    break
-        except BaseException as caught:
-            error = caught
-        finally:
-            close = getattr(items, "close", None)
-            if close:
-                close()
-        offer(_End(error))
 
-    thread = Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while not isinstance(item := queue.get(), _End):
-            yield item
-        if item.error is not None:
-            raise item.error
-    finally:
-        closed.set()
-        thread.join()
+def _generator(items: Iterable[Item]) -> Generator[Item, None, None]:
+    yield from items
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from roadseg.config import VideoConfig
 from roadseg.engine.predict import Predictor
+from roadseg.engine.video_claim import Claim
 from roadseg.engine.video_stages import Drawn, Seen
 from roadseg.labels import UInt8Array
 from roadseg.media.flow import Float32
@@ -27,12 +28,19 @@ class VideoOutput:
     """Video, mask video, masks and the rows of the report."""
 
     def __init__(
-        self, config: VideoConfig, predictor: Predictor, reader: Reader, report: VideoReport
+        self,
+        config: VideoConfig,
+        predictor: Predictor,
+        reader: Reader,
+        report: VideoReport,
+        claim: Claim,
     ) -> None:
         self.config, self.predictor, self.reader, self.report = config, predictor, reader, report
+        self._claim = claim
         self.done = 0
         self.expected = _expected(reader.info, config)
-        self.outputs = {"video": config.out}
+        wanted = {"video": config.out, "mask_video": config.mask_video, "masks": config.masks}
+        self.outputs = {kind: place for kind, place in wanted.items() if place}
         self._before: UInt8Array | None = None
         self._video: VideoWriter | None = None
         self._mask_video: VideoWriter | None = None
@@ -67,6 +75,7 @@ class VideoOutput:
 
     def _begin(self, frame: Frame, drawn: Planes) -> None:
         info, config = self.reader.info, self.config
+        self._claim.begin(self.report, self.outputs)
         height, width = drawn.size
         format = VideoFormat(
             width=width,
@@ -96,9 +105,6 @@ class VideoOutput:
                 codec="ffv1",
             )
             self._mask_video = VideoWriter(Path(config.mask_video), grey)
-            self.outputs["mask_video"] = config.mask_video
-        if config.masks:
-            self.outputs["masks"] = config.masks
 
     def _count(self, seen: Seen, mask_HW: UInt8Array) -> None:
         road = self.predictor.scheme.road_class
@@ -119,6 +125,7 @@ class VideoOutput:
         for writer in (self._video, self._mask_video):
             if writer:
                 writer.discard()
+        self._claim.undo()
 
 
 def _certainty(logits_Khw: Float32) -> float:

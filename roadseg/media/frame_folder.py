@@ -24,7 +24,7 @@ class FrameFolder:
 
     def __init__(self, folder: Path, small: Size, rate: Fraction, cut: Cut) -> None:
         """Find the pictures; raises MediaError when there is none that can be read."""
-        self.damaged = 0
+        self.damaged = self.missing = 0
         self.copied: list[Any] = []
         self._cut, self._small = cut, small
         self._jobs = find_images(folder)
@@ -50,6 +50,9 @@ class FrameFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         pass
+
+    def abandon(self) -> None:
+        """Nothing is kept open."""
 
     def __iter__(self) -> Iterator[Frame]:
         rate, info = self.info.rate, self.info

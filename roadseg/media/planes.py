@@ -13,6 +13,7 @@ import numpy as np
 
 from roadseg.config import View
 from roadseg.labels import RGB, LabelScheme, UInt8Array
+from roadseg.media.orientation import UPRIGHT, Orientation
 from roadseg.media.overlay import brighter, display_colors, edge_thickness
 
 # Kr and Kb of ITU-R BT.601-7, BT.709-6 and BT.2020-2.
@@ -57,40 +58,39 @@ class Planes:
         return Planes(y_HW, u_hw, v_hw, self.matrix, self.full_range)
 
 
-def read_planes(frame: av.VideoFrame, rotation: int = 0) -> Planes:
-    """Copy a yuv420p, yuvj420p or yuv444p frame, turned to the left by `rotation` degrees (90, 180, ...)."""
+def read_planes(frame: av.VideoFrame, orientation: Orientation = UPRIGHT) -> Planes:
+    """Copy a yuv420p, yuvj420p, yuv444p or yuvj444p frame, as it is to be shown."""
     pixels = frame.to_ndarray()
     height, width = frame.height, frame.width
     if pixels.ndim == 3:
-        y_HW, u_hw, v_hw = pixels
+        stored = tuple(pixels)
     else:
-        y_HW = pixels[:height]
-        u_hw, v_hw = pixels[height:].reshape(2, height // 2, width // 2)
-    turns = rotation // 90 % 4
-    if turns:
-        y_HW, u_hw, v_hw = (np.ascontiguousarray(np.rot90(plane, turns)) for plane in (y_HW, u_hw, v_hw))
-    matrix = _MATRICES.get(int(frame.colorspace), "bt601")
-    return Planes(y_HW, u_hw, v_hw, matrix, int(frame.color_range) == 2)
+        stored = (pixels[:height], *pixels[height:].reshape(2, height // 2, width // 2))
+    y_HW, u_hw, v_hw = map(orientation.upright, stored)
+    # Motion JPEG does not say it otherwise
+    full_range = int(frame.color_range) == 2 or frame.format.name.startswith("yuvj")
+    return Planes(y_HW, u_hw, v_hw, _MATRICES.get(int(frame.colorspace), "bt601"), full_range)
 
 
 def to_frame(planes: Planes) -> av.VideoFrame:
-    """Return a frame with these planes, yuv420p or yuv444p; times and colour tags are the writer's."""
-    if not planes.subsampled:
-        return av.VideoFrame.from_ndarray(np.stack([planes.y_HW, planes.u_hw, planes.v_hw]), "yuv444p")
-    height, width = planes.size
-    pixels = np.empty((height * 3 // 2, width), np.uint8)
-    pixels[:height] = planes.y_HW
-    chroma = pixels[height:].reshape(2, height // 2, width // 2)
-    chroma[0], chroma[1] = planes.u_hw, planes.v_hw
-    return av.VideoFrame.from_ndarray(pixels, "yuv420p")
+    """Return a frame with these planes, yuv420p or yuv444p, and what they mean; times are the writer's."""
+    if planes.subsampled:
+        height, width = planes.size
+        pixels = np.empty((height * 3 // 2, width), np.uint8)
+        pixels[:height] = planes.y_HW
+        chroma = pixels[height:].reshape(2, height // 2, width // 2)
+        chroma[0], chroma[1] = planes.u_hw, planes.v_hw
+        frame = av.VideoFrame.from_ndarray(pixels, "yuv420p")
+    else:
+        frame = av.VideoFrame.from_ndarray(np.stack([planes.y_HW, planes.u_hw, planes.v_hw]), "yuv444p")
+    frame.colorspace = {"bt601": 5, "bt709": 1, "bt2020": 9}[planes.matrix]
+    frame.color_range = 2 if planes.full_range else 1
+    return frame
 
 
 def to_rgb(planes: Planes) -> UInt8Array:
     """Return the picture as rgb_HWC uint8."""
-    frame = to_frame(planes)
-    frame.colorspace = {"bt601": 5, "bt709": 1, "bt2020": 9}[planes.matrix]
-    frame.color_range = 2 if planes.full_range else 1
-    rgb_HWC: UInt8Array = frame.to_ndarray(format="rgb24")
+    rgb_HWC: UInt8Array = to_frame(planes).to_ndarray(format="rgb24")
     return rgb_HWC
 
 

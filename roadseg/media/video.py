@@ -6,7 +6,6 @@ where asked for, the packets of audio and subtitles between them.
 
 import contextlib
 import math
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,19 +14,19 @@ from types import TracebackType
 from typing import Final, Self
 
 import av
-import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from roadseg.errors import MediaError
 from roadseg.labels import UInt8Array
+from roadseg.media.clock import Clock
+from roadseg.media.orientation import Orientation
 from roadseg.media.planes import Planes, read_planes
+from roadseg.media.video_source import open_container, sound_and_subtitles, video_stream
 
 # In a row; a file that gives nothing else has ended, whatever it says.
 _MOST_BAD_READS: Final = 1000
-_NETWORK_TIMEOUT: Final = 20.0  # seconds
-# Where FFmpeg finds camera number N, and by which of its devices.
-_CAMERAS: Final = {"darwin": ("{}", "avfoundation"), "win32": ("video={}", "dshow")}
-
+# What a file may end early by, in seconds, before frames are said to be missing.
+_SHORT: Final = 0.25
 
 Size = Callable[[int, int], tuple[int, int]]
 
@@ -87,12 +86,18 @@ class FFmpegReader:
         subtitles.
         """
         self.damaged = 0
+        self._abandoned = False
         self._cut, self._reformatter = cut, VideoReformatter()
-        self._container = _open(source)
+        self._container = open_container(source)
         try:
-            self._stream = stream = _video_stream(self._container, source)
+            self._stream = stream = video_stream(self._container, source)
             stream.thread_type = "AUTO"
-            self.copied = _copyable(self._container) if copy else []
+            self._others = sound_and_subtitles(self._container)
+            self.copied = self._others if copy else []
+            self._origin = max(Fraction(0), Fraction(self._container.start_time or 0, av.time_base))
+            self._ends: dict[int, Fraction] = {}  # of each stream, the latest second that was met
+            self._at_the_end = False
+            self._over: set[int] = set()  # streams that have passed the end of the cut
             if cut.start:
                 self._seek(cut.start)
             self._items = self._decoded()
@@ -103,9 +108,10 @@ class FFmpegReader:
             self._container.close()
             raise
         first = self._early[-1]
-        self._rotation = round(first.rotation / 90) * 90 % 360
+        self._orientation = Orientation.of(first)
         self._stored = first.width, first.height
-        width, height = self._stored[::-1] if self._rotation % 180 else self._stored
+        height, width = self._orientation.size(first.height, first.width)
+        aspect = Fraction(stream.sample_aspect_ratio or 1)
         rate = Fraction(stream.average_rate or stream.base_rate or 25)
         duration = self._container.duration
         self.info = VideoInfo(
@@ -117,20 +123,41 @@ class FFmpegReader:
             frames=stream.frames,
             duration=None if duration is None else duration / av.time_base,
             codec=stream.codec_context.name,
-            pixel_aspect=Fraction(stream.sample_aspect_ratio or 1),
+            pixel_aspect=1 / aspect if self._orientation.transposed else aspect,
         )
-        small_height, small_width = small(height, width)
-        self._small = (small_height, small_width) if self._rotation % 180 else (small_width, small_height)
+        self._small = self._orientation.size(*small(height, width))
+        step = max(1, round(1 / (rate * self.info.time_base)))
+        self._jumps = bool(self._container.format.flags & av.format.Flags.ts_discont.value)
+        self._clock = Clock(float(self.info.time_base), step, jumps=self._jumps)
+        self._clocks = {
+            other.index: Clock(float(other.time_base or 1), 1, jumps=self._jumps and other.type == "audio")
+            for other in self.copied
+        }
+
+    @property
+    def missing(self) -> int:
+        """Frames that the file promises and that were not in it, known after reading it whole."""
+        stream, rate = self._stream, self.info.rate
+        if not self._at_the_end or self._cut != Cut():
+            return 0
+        if self._jumps:  # MPEG-TS has no header that promises anything
+            short = Fraction(0)
+        elif stream.duration is not None and stream.time_base is not None:
+            end = ((stream.start_time or 0) + stream.duration) * stream.time_base
+            short = end - self._ends.get(stream.index, Fraction(0))
+        elif self.info.duration is not None:
+            short = (
+                self._origin + Fraction(self.info.duration) - max(self._ends.values(), default=Fraction(0))
+            )
+        else:
+            short = Fraction(0)
+        cut_off = math.floor(short * rate) if short > max(_SHORT, float(2 / rate)) else 0
+        return max(0, cut_off + self._clock.lost - self.damaged)
 
     def _seek(self, seconds: float) -> None:
         # What cannot be sought (a raw stream, some network ones) is read from its beginning.
         with contextlib.suppress(av.error.FFmpegError):
-            self._container.seek(round((seconds + self._begins) * av.time_base))
-
-    @property
-    def _begins(self) -> float:
-        """Seconds on the file's own clock at which its video begins."""
-        return float((self._stream.start_time or 0) * (self._stream.time_base or 1))
+            self._container.seek(round((Fraction(seconds) + self._origin) * av.time_base))
 
     def __enter__(self) -> Self:
         return self
@@ -138,47 +165,55 @@ class FFmpegReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._container.close()
+        if not self._abandoned:
+            self._container.close()
+
+    def abandon(self) -> None:
+        """Leave the container open on exit: a thread is still reading, and closing would crash it."""
+        self._abandoned = True
 
     def __iter__(self) -> Iterator[Frame | av.Packet]:
-        base = self.info.time_base
-        begin = (self._stream.start_time or 0) + math.floor(self._cut.start / base)
-        offset = begin if self._cut.start else 0
-        step = max(1, round(1 / (self.info.rate * base)))
+        base, cut = self.info.time_base, self._cut
+        begin = math.floor((self._origin + Fraction(cut.start)) / base)
         seen = -1
-        last: int | None = None
         for item in chain(self._early, self._items):
             if isinstance(item, av.Packet):
                 if self._in_time(item):
                     yield item
+                if self._all_over():
+                    return
                 continue
-            guess = begin if last is None else last + step
-            pts = item.pts if item.pts is not None else guess
-            if last is not None and pts <= last:  # times that repeat or run back, as after damage
-                pts = last + 1
-            last = pts
+            if self._stream.index in self._over:
+                continue
+            pts = self._clock.tell(item.pts, begin)
             if pts < begin:
                 continue  # from the key frame before the start
-            if (pts - begin) * base + self._cut.start >= self._cut.end:
-                return
+            if (pts - begin) * base + Fraction(cut.start) >= cut.end:
+                self._over.add(self._stream.index)
+                if self._all_over():
+                    return
+                continue
             seen += 1
-            if seen % self._cut.stride == 0:
-                yield self._frame(item, seen, pts - offset)
+            if seen % cut.stride == 0:
+                yield self._frame(item, seen, pts - begin)
+
+    def _all_over(self) -> bool:
+        """Whether nothing of the cut is to come: some files have all of their sound behind the pictures."""
+        if self._stream.index not in self._over:
+            return False
+        return self.info.duration is None or self._over.issuperset(self._clocks)
 
     def _frame(self, frame: av.VideoFrame, index: int, pts: int) -> Frame:
         planar = self._planar(frame)
-        width, height = self._small
-        shrinks = width < frame.width
-        how = "AREA" if shrinks else "BILINEAR"
+        height, width = self._small
+        how = "AREA" if width < frame.width else "BILINEAR"
         small = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=how)
-        small_HWC: UInt8Array = small.to_ndarray()
-        turns = self._rotation // 90
         return Frame(
             index=index,
             pts=pts,
             seconds=float(pts * self.info.time_base),
-            planes=read_planes(planar, self._rotation),
-            small_HWC=np.ascontiguousarray(np.rot90(small_HWC, turns)) if turns else small_HWC,
+            planes=read_planes(planar, self._orientation),
+            small_HWC=self._orientation.upright(small.to_ndarray()),
         )
 
     def _planar(self, frame: av.VideoFrame) -> av.VideoFrame:
@@ -193,8 +228,14 @@ class FFmpegReader:
     def _decoded(self) -> Iterator[av.VideoFrame | av.Packet]:
         """Frames of the video and packets of the copied streams, in the order of the file."""
         for packet in self._packets():
+            if packet.pts is not None:
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                self._ends[packet.stream_index] = max(end, self._ends.get(packet.stream_index, end))
             if packet.stream is not self._stream:
-                yield packet
+                if packet.stream in self.copied:
+                    yield packet
+                continue
+            if packet.stream_index in self._over:
                 continue
             self.damaged += packet.is_corrupt
             try:
@@ -213,11 +254,13 @@ class FFmpegReader:
         misses = 0
         while misses < _MOST_BAD_READS:
             try:
-                for packet in self._container.demux(self._stream, *self.copied):
+                for packet in self._container.demux(self._stream, *self._others):
                     misses = 0
                     yield packet
+                self._at_the_end = True
                 return
             except av.error.EOFError:
+                self._at_the_end = True
                 return
             except av.error.FFmpegError:
                 self.damaged += 1
@@ -227,44 +270,17 @@ class FFmpegReader:
         """Whether a copied packet belongs to the cut; its times are shifted to the cut's start."""
         if packet.dts is None or packet.pts is None:  # the empty packet at the end
             return False
-        start = self._cut.start
-        seconds = float(packet.pts * packet.time_base) - self._begins
-        if not start <= seconds < self._cut.end:
-            return start == 0 and seconds < 0  # sound that begins before the picture
-        shift = round((start + self._begins) / packet.time_base) if start else 0
-        packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+        clock, unit, cut = self._clocks[packet.stream_index], packet.time_base, self._cut
+        shift = clock.tell(packet.dts) - packet.dts
+        seconds = (packet.pts + shift) * unit - self._origin
+        if seconds >= cut.end:
+            self._over.add(packet.stream_index)
+            return False
+        if cut.start and seconds < cut.start:
+            return False
+        shift -= round((self._origin + Fraction(cut.start)) / unit)
+        packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
         return True
-
-
-def _open(source: str) -> av.container.InputContainer:
-    camera = source.isdecimal()
-    options = {"rtsp_transport": "tcp"} if source.startswith("rtsp") else {}
-    try:
-        if camera:
-            place, kind = _CAMERAS.get(sys.platform, ("/dev/video{}", "v4l2"))
-            return av.open(place.format(source), format=kind)
-        return av.open(source, options=options, timeout=_NETWORK_TIMEOUT if "://" in source else None)
-    except (FileNotFoundError, av.error.FileNotFoundError) as error:
-        what = "no such camera; plug it in" if camera else "no such file; check the name"
-        raise MediaError(f"{source}: {what}") from error
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise MediaError(
-            f"{source}: is no video that can be opened ({why}); it may be cut short or of an unknown format"
-        ) from error
-
-
-def _video_stream(container: av.container.InputContainer, source: str) -> av.VideoStream:
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:  # the cover of a song
-            return stream
-    raise MediaError(f"{source}: holds no video stream; give a video, or pictures to `roadseg segment`")
-
-
-def _copyable(container: av.container.InputContainer) -> list[av.stream.Stream]:
-    """Audio and subtitles of known codecs."""
-    streams = [*container.streams.audio, *container.streams.subtitles]
-    return [stream for stream in streams if stream.codec_context is not None]
 
 
 def _until_frame(items: Iterator[av.VideoFrame | av.Packet]) -> Iterator[av.VideoFrame | av.Packet]:

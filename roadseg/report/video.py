@@ -23,15 +23,23 @@ _THUMBNAIL_WIDTH: Final = 240
 COLUMNS: Final = ("frame", "seconds", "road_percent", "confidence", "changed_percent")
 
 
-def written_by(report: Path) -> list[Path]:
-    """The outputs that a report of `VideoReport.write` names; none if it is not one."""
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What the report of an earlier run says of it."""
+
+    outputs: list[Path]
+    finished: bool
+
+
+def earlier_run(report: Path) -> Earlier | None:
+    """Read a report of `VideoReport`; None if there is none, or if it is something else."""
     try:
         data = json.loads(report.read_text(encoding="utf-8"))
         if not str(data["schema"]).startswith(SCHEMA):
-            return []
-        return [Path(name) for name in data["outputs"].values()]
+            return None
+        return Earlier([Path(name) for name in data["outputs"].values()], data.get("finished", True) is True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []
+        return None
 
 
 class Thumbnails:
@@ -108,9 +116,21 @@ class VideoReport:
             "settings": dict(self.settings),
             **self.facts,
             **means,
+            "finished": True,
             "stopped_by": self.stopped_by,
             "exit_code": self.exit_code,
         }
+
+    def announce(self, path: Path, outputs: Mapping[str, str]) -> None:
+        """Write to `path` what a report says before its run is finished. Raises OutputError."""
+        document = {
+            "schema": f"{SCHEMA}{FORMAT}",
+            "roadseg_version": __version__,
+            "settings": dict(self.settings),
+            "outputs": dict(outputs),
+            "finished": False,
+        }
+        write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
     def write(self, stem: Path) -> None:
         """Write `stem`.csv, .png and .json, over those of an earlier run. Raises OutputError."""

@@ -1,0 +1,125 @@
+"""Whose files those are: a video run replaces nothing but what an earlier run wrote, and is alone with it."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from roadseg.config import VideoConfig
+from roadseg.errors import OutputError
+from roadseg.media.output import atomic_write, cannot_write
+from roadseg.media.video_writer import partial_of
+from roadseg.report.video import Earlier, VideoReport, earlier_run
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows: two runs with one --out are not told apart there
+    fcntl = None
+
+_MASK: Final = re.compile(r"\d{6,}\.png")
+
+
+class Claim:
+    """A run's right to its outputs; made by `claimed`."""
+
+    def __init__(self, config: VideoConfig, source: str) -> None:
+        """Raises OutputError where outputs are the input, or are there and not to be replaced."""
+        self._out, self._masks = Path(config.out), Path(config.masks) if config.masks else None
+        self._report = self._out.with_suffix(".json")
+        self._before: bytes | None = None
+        self._begun = False
+        self._earlier = earlier_run(self._report)
+        _refuse_to_replace(config, source, self._earlier)
+
+    def begin(self, report: VideoReport, outputs: dict[str, str]) -> None:
+        """Say beside the outputs, before there is any, that they are ours: for a rerun after `kill -9`."""
+        if self._report.exists():
+            self._before = self._report.read_bytes()
+        self._begun = True
+        report.announce(self._report, outputs)
+        self._remove_masks()  # an earlier run's may be more than ours
+
+    def undo(self) -> None:
+        """After an error: no masks of half a video, and the report that was there before, if one was."""
+        if not self._begun:
+            return
+        self._remove_masks()
+        with contextlib.suppress(OSError, OutputError):
+            if self._before is None:
+                self._report.unlink()
+            else:
+                atomic_write(self._report, self._before)
+
+    def _remove_masks(self) -> None:
+        if self._masks and self._masks.is_dir():
+            for path in self._masks.iterdir():
+                if _MASK.fullmatch(path.name):
+                    path.unlink()
+
+
+@contextlib.contextmanager
+def claimed(config: VideoConfig, source: str) -> Iterator[Claim]:
+    """Claim the outputs of `config`, and keep other runs off them meanwhile. Raises OutputError."""
+    out = Path(config.out)
+    claim = Claim(config, source)
+    lock = out.with_name(f".{out.name}.lock")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    try:
+        if fcntl:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise OutputError(
+                    f"{out}: another run of roadseg is writing it; wait for it, or choose another --out"
+                ) from error
+        try:
+            yield claim
+        finally:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+    finally:
+        os.close(handle)
+
+
+def _refuse_to_replace(config: VideoConfig, source: str, earlier: Earlier | None) -> None:
+    out = Path(config.out)
+    videos = [Path(name) for name in (config.out, config.mask_video) if name]
+    if len({path.resolve() for path in videos}) < len(videos):
+        raise OutputError(f"{out}: is --out and --mask-video, too; give them two names")
+    try:
+        _refuse_the_input([*videos, *map(partial_of, videos)], config.masks, Path(source))
+        table = [out.with_suffix(suffix) for suffix in (".csv", ".json", ".png")]
+        there = [path for path in (*videos, *table) if path.exists()]
+        masks = Path(config.masks) if config.masks else None
+        there += [masks] if masks and masks.is_dir() and any(masks.iterdir()) else []
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise cannot_write(out, error) from error
+    # a run that was killed has left no video, and nothing that is worth keeping
+    killed = earlier is not None and not earlier.finished and not out.exists()
+    if there and not config.overwrite and not killed:
+        raise OutputError(f"{there[0]}: is there already; give --overwrite, or choose another --out")
+    ours = {path.resolve() for path in (*earlier.outputs, *table)} if earlier else set()
+    for path in there:
+        if path.resolve() not in ours:
+            raise OutputError(
+                f"{path}: is there already, and no report of roadseg's beside {out} says that it is ours: it "
+                "may be somebody's own; move it away, or choose another name"
+            )
+
+
+def _refuse_the_input(videos: list[Path], masks: str | None, source: Path) -> None:
+    if not source.exists():  # a camera, a stream
+        return
+    for path in videos:
+        if path.exists() and path.samefile(source):
+            raise OutputError(f"{path}: is the input; choose another --out")
+    if masks and Path(masks).exists() and Path(masks).samefile(source):
+        raise OutputError(f"{masks}: is the input; choose another folder for --masks")

@@ -1,0 +1,51 @@
+"""Opening what FFmpeg can read, and the streams in it."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import av
+
+from roadseg.errors import MediaError
+
+_NETWORK_TIMEOUT: Final = 20.0  # seconds
+# Where FFmpeg finds camera number N, and by which of its devices.
+_CAMERAS: Final = {"darwin": ("{}", "avfoundation"), "win32": ("video={}", "dshow")}
+
+
+def open_container(source: str) -> av.container.InputContainer:
+    """Open a file, camera (`0`, `1`) or network stream; raises MediaError."""
+    if not source:
+        raise MediaError("the name of the input is empty; give a video, a folder, a camera or a stream")
+    there = Path(source).exists()
+    camera = source.isdecimal() and not there
+    options = {"rtsp_transport": "tcp"} if source.startswith("rtsp") else {}
+    try:
+        if camera:
+            place, kind = _CAMERAS.get(sys.platform, ("/dev/video{}", "v4l2"))
+            return av.open(place.format(source), format=kind)
+        # a name with a colon would else be taken for a protocol
+        place = f"file:{source}" if there else source
+        return av.open(place, options=options, timeout=_NETWORK_TIMEOUT if "://" in source else None)
+    except (FileNotFoundError, av.error.FileNotFoundError) as error:
+        what = "no such camera; plug it in" if camera else "no such file; check the name"
+        raise MediaError(f"{source}: {what}") from error
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise MediaError(
+            f"{source}: is no video that can be opened ({why}); it may be cut short or of an unknown format"
+        ) from error
+
+
+def video_stream(container: av.container.InputContainer, source: str) -> av.VideoStream:
+    """The first stream of moving pictures; raises MediaError where there is none."""
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:  # the cover of a song
+            return stream
+    raise MediaError(f"{source}: holds no video stream; give a video, or pictures to `roadseg segment`")
+
+
+def sound_and_subtitles(container: av.container.InputContainer) -> list[av.stream.Stream]:
+    """Audio and subtitles of known codecs."""
+    streams = [*container.streams.audio, *container.streams.subtitles]
+    return [stream for stream in streams if stream.codec_context is not None]
