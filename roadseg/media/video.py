@@ -25,6 +25,7 @@ from roadseg.media.video_source import open_container, sound_and_subtitles, vide
 
 # In a row; a file that gives nothing else has ended, whatever it says.
 _MOST_BAD_READS: Final = 1000
+_TOLERATED: Final = 2  # missing frames: AVI's empty ones, and what converters drop
 # What a file may end early by, in seconds, before frames are said to be missing.
 _SHORT: Final = 0.25
 
@@ -74,6 +75,16 @@ class Cut:
     """Seconds from the video's beginning."""
     stride: int = 1
     """Every how manieth frame."""
+
+    @property
+    def begin(self) -> Fraction:
+        """`start` as the decimal number that it was given as."""
+        return Fraction(str(self.start))
+
+    @property
+    def limit(self) -> Fraction | float:
+        """`end`, in the same way, or infinity."""
+        return self.end if math.isinf(self.end) else Fraction(str(self.end))
 
 
 class FFmpegReader:
@@ -152,7 +163,8 @@ class FFmpegReader:
         else:
             short = Fraction(0)
         cut_off = math.floor(short * rate) if short > max(_SHORT, float(2 / rate)) else 0
-        return max(0, cut_off + self._clock.lost - self.damaged)
+        missing = cut_off + self._clock.lost - self.damaged
+        return missing if missing > _TOLERATED else 0
 
     def _seek(self, seconds: float) -> None:
         # What cannot be sought (a raw stream, some network ones) is read from its beginning.
@@ -174,7 +186,7 @@ class FFmpegReader:
 
     def __iter__(self) -> Iterator[Frame | av.Packet]:
         base, cut = self.info.time_base, self._cut
-        begin = math.floor((self._origin + Fraction(cut.start)) / base)
+        begin = math.floor((self._origin + cut.begin) / base)
         seen = -1
         for item in chain(self._early, self._items):
             if isinstance(item, av.Packet):
@@ -188,7 +200,7 @@ class FFmpegReader:
             pts = self._clock.tell(item.pts, begin)
             if pts < begin:
                 continue  # from the key frame before the start
-            if (pts - begin) * base + Fraction(cut.start) >= cut.end:
+            if (pts - begin) * base + cut.begin >= cut.limit:
                 self._over.add(self._stream.index)
                 if self._all_over():
                     return
@@ -273,12 +285,12 @@ class FFmpegReader:
         clock, unit, cut = self._clocks[packet.stream_index], packet.time_base, self._cut
         shift = clock.tell(packet.dts) - packet.dts
         seconds = (packet.pts + shift) * unit - self._origin
-        if seconds >= cut.end:
+        if seconds >= cut.limit:
             self._over.add(packet.stream_index)
             return False
-        if cut.start and seconds < cut.start:
+        if cut.start and seconds < cut.begin:
             return False
-        shift -= round((self._origin + Fraction(cut.start)) / unit)
+        shift -= round((self._origin + cut.begin) / unit)
         packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
         return True
 

@@ -1,0 +1,186 @@
+"""Videos as cameras, converters and damage leave them: what the reader makes of their times and pictures."""
+
+import json
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from clips import make_clip, pictures, times
+from test_video import convert
+
+from roadseg.errors import MediaError
+from roadseg.media.clock import Clock
+from roadseg.media.resize import fit_size
+from roadseg.media.video import Cut, FFmpegReader, Frame
+
+
+def told(stamps: Sequence[int | None], *, jumps: bool) -> list[int]:
+    clock = Clock(1 / 90000, 3600, jumps=jumps)
+    return [clock.tell(stamp) for stamp in stamps]
+
+
+def test_a_clock_that_starts_again_goes_on() -> None:
+    hour = 3600 * 90000
+    assert told([hour, hour + 3600, 0, 3600, 7200], jumps=True) == [hour + 3600 * i for i in range(5)]
+    assert told([0, 3600, hour, hour + 3600], jumps=True) == [0, 3600, 7200, 10800]
+
+
+def test_a_clock_fills_in_what_is_not_said_or_runs_back() -> None:
+    assert told([0, None, 7200], jumps=False) == [0, 3600, 7200]
+    assert told([0, 3600, 3600, 10800], jumps=False) == [0, 3600, 7200, 10800]
+
+
+def test_a_clock_counts_gaps_of_a_steady_rate_alone() -> None:
+    steady = Clock(1 / 1000, 40, jumps=False)
+    for frame in [*range(60), *range(65, 100)]:
+        steady.tell(40 * frame + (frame % 3 == 0))  # Matroska rounds
+    assert steady.lost == 5
+    loose = Clock(1 / 1000, 40, jumps=False)
+    for frame in range(50):
+        loose.tell(frame * frame * 40)
+    assert loose.lost == 0
+
+
+def cut_off(path: Path, share: float) -> Path:
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi", ".mov"])
+def test_a_file_that_ends_early_is_told_of(tmp_path: Path, suffix: str) -> None:
+    codec = {".webm": "libvpx-vp9", ".avi": "mpeg4"}.get(suffix, "libx264")
+    path = make_clip(tmp_path / f"in{suffix}", count=100, codec=codec, options={"g": "10"})
+    if suffix == ".mov":  # its index must be in front to be cut short at all
+        path = make_clip(tmp_path / "in.mp4", count=100)
+    report = convert(cut_off(path, 0.6), tmp_path / "out.mp4")
+    assert report.exit_code == 3
+    assert report.facts["missing"] + report.facts["damaged"] > 10
+    assert report.facts["frames_written"] > 20
+
+
+def test_a_hole_in_the_middle_is_told_of(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "in.mkv", count=200, size=(96, 128), options={"g": "10"})
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
+    path.write_bytes(data)
+    report = convert(path, tmp_path / "out.mp4")
+    assert report.exit_code == 3
+    assert report.facts["missing"] + report.facts["damaged"] > 10
+    assert times(tmp_path / "out.mp4")[-1] == pytest.approx(199 / 25, abs=0.01)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi", ".mp4", ".ts", ".mov"])
+@pytest.mark.parametrize("sound", [False, True])
+def test_whole_files_miss_nothing(tmp_path: Path, suffix: str, sound: bool) -> None:
+    codec = {".webm": "libvpx-vp9", ".avi": "mpeg4"}.get(suffix, "libx264")
+    if suffix == ".webm" and sound:
+        pytest.skip("WebM holds no AAC")
+    path = make_clip(tmp_path / f"in{suffix}", count=30, codec=codec, sound=sound, options={"g": "10"})
+    report = convert(path, tmp_path / "out.mkv")
+    assert (report.exit_code, report.facts["frames_written"]) == (0, 30)
+
+
+def remuxed(source: Path, path: Path, shift: float = 0.0, **options: str) -> Path:
+    """The same packets in another file, `shift` seconds later."""
+    with av.open(str(source)) as given, av.open(str(path), "w", options=options) as out:
+        streams = {s.index: out.add_stream_from_template(s, opaque=True) for s in given.streams}
+        for packet in given.demux():
+            if packet.dts is not None:
+                steps = round(shift / packet.time_base)
+                packet.pts, packet.dts = packet.pts + steps, packet.dts + steps
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+    return path
+
+
+def test_a_file_trimmed_by_its_edit_list_is_whole(tmp_path: Path) -> None:
+    """As `ffmpeg -ss 0.5 -c copy` makes them: frames before the start are stored, and not shown."""
+    source = make_clip(tmp_path / "whole.mp4", count=50, options={"g": "50", "bf": "0"})
+    path = remuxed(source, tmp_path / "in.mp4", -0.52)
+    report = convert(path, tmp_path / "out.mp4")
+    assert (report.facts["missing"], report.exit_code) == (0, 0)
+
+
+def test_a_clock_that_starts_late_starts_at_nought(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "whole.mkv", sound=True)
+    path = remuxed(source, tmp_path / "in.mkv", 3000.0)
+    report = convert(path, tmp_path / "out.mkv")
+    assert [float(t) for t in times(tmp_path / "out.mkv")] == pytest.approx(
+        [i / 25 for i in range(12)], abs=0.03
+    )
+    assert report.seconds[0] == pytest.approx(0, abs=0.03)
+    part = convert(path, tmp_path / "part.mkv", start=0.2, end=0.4)
+    assert part.facts["frames_written"] == 5
+
+
+def test_joined_recordings_go_on_where_the_clock_starts_again(tmp_path: Path) -> None:
+    first = make_clip(tmp_path / "a.ts", count=25)
+    path = tmp_path / "in.ts"
+    path.write_bytes(first.read_bytes() * 2)
+    report = convert(path, tmp_path / "out.mp4")
+    shown = times(tmp_path / "out.mp4")
+    assert report.facts["frames_written"] == len(shown) >= 49
+    assert float(shown[-1]) == pytest.approx(49 / 25, abs=0.1)
+    assert np.diff([float(t) for t in shown]).max() < 0.1
+
+
+def test_an_end_keeps_sound_that_lies_behind_the_pictures(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "in.mp4", count=100, sound=True)  # writes all of the sound last
+    convert(path, tmp_path / "out.mp4", end=1.0)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        sound = [p.pts * p.time_base for p in container.demux(audio=0) if p.pts is not None]
+    assert 0.9 < max(sound) < 1.0
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_clip(tmp_path / "12:30 drive.mp4")
+    monkeypatch.chdir(tmp_path)
+    with FFmpegReader("12:30 drive.mp4", lambda h, w: (h, w)) as reader:
+        assert sum(isinstance(item, Frame) for item in reader) == 12
+    with pytest.raises(MediaError, match="empty"):
+        FFmpegReader("", lambda h, w: (h, w))
+
+
+def test_motion_jpeg_keeps_its_colours(tmp_path: Path) -> None:
+    path = make_clip(
+        tmp_path / "in.avi", codec="mjpeg", pixel_format="yuvj420p", options={"qmin": "1", "qmax": "2"}
+    )
+    expected = pictures(12, 48, 64)[0].astype(float)
+    for codec in ("h264", "mjpeg"):
+        out = tmp_path / f"{codec}.mkv"
+        convert(path, out, codec=codec, opacity=0.0, crf=1 if codec == "h264" else None)
+        with av.open(str(out)) as container:
+            shown = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(float)
+        top = np.s_[:16]  # without road
+        assert abs(shown[top].mean() - expected[top].mean()) < 3, codec
+        assert abs(shown[top].std() - expected[top].std()) < 6, codec
+
+
+def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
+    path = tmp_path / "in.mkv"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        for picture in pictures(5, 48, 64):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        out.mux(stream.encode(None))
+    for suffix in (".mp4", ".mkv"):
+        convert(path, tmp_path / f"out{suffix[1:]}{suffix}")
+        with av.open(str(tmp_path / f"out{suffix[1:]}{suffix}")) as container:
+            assert next(container.decode(video=0)).width == 64
+            assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+
+
+def test_the_last_frame_of_vp9_in_mp4_is_there(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "in.mp4", count=40, codec="libvpx-vp9", options={"g": "10"})
+    with FFmpegReader(str(path), lambda h, w: fit_size(h, w, 64), Cut()) as reader:
+        assert sum(isinstance(item, Frame) for item in reader) == 40
+        assert reader.missing == 0
+    report = convert(path, tmp_path / "out.mp4", codec="vp9")
+    assert json.loads((tmp_path / "out.json").read_text())["frames_written"] == 40
+    assert report.exit_code == 0
