@@ -237,6 +237,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     assert report.exit_code == 0
     (folder / "f3.png").write_bytes(b"junk")
     report = convert(folder, tmp_path / "out2.mp4", fps=10)
+    assert "f3.png" in report.facts["passed_over"][0]
     assert times(tmp_path / "out2.mp4") == [Fraction(i, 10) for i in (0, 1, 2, 4, 5)]
     assert report.exit_code == 3
     assert report.facts["damaged"] == 1

@@ -14,6 +14,8 @@ from roadseg.engine.video import segment_video
 from roadseg.model.checkpoint import load_checkpoint
 from roadseg.report.video import VideoReport
 
+_MOST_NAMED = 10  # pictures of a folder that could not be read
+
 
 def default_out(source: str) -> str:
     """`a/drive.mov` -> `drive.roadseg.mp4` in the working folder; for cameras `stream.roadseg.mp4`."""
@@ -69,7 +71,8 @@ def _show(report: VideoReport, config: VideoConfig) -> None:
     written, seconds = facts["frames_written"], facts["seconds"]
     if report.stopped_by:
         render.note(f"Interrupted: the video holds the {render.count(written, 'frame')} up to then.")
-    of = f" of {facts['frames_by_the_container']}" if facts["frames_by_the_container"] else ""
+    whole = config.start == 0 and config.end is None and config.stride == 1
+    of = f" of {facts['frames_by_the_container']}" if whole and facts["frames_by_the_container"] else ""
     render.out.print(
         f"{written}{of} frames in {seconds:.1f} s, {written / seconds:.1f} frames/s\n"
         f"road: {found['mean_road_percent']:.1f} % of a frame on average",
@@ -77,7 +80,13 @@ def _show(report: VideoReport, config: VideoConfig) -> None:
     )
     if facts["damaged"]:
         render.error(f"{facts['damaged']} packets or frames were damaged and passed over or patched.")
+    for why in facts["passed_over"][:_MOST_NAMED]:
+        render.error(why)
+    if len(facts["passed_over"]) > _MOST_NAMED:
+        render.error(f"... and {len(facts['passed_over']) - _MOST_NAMED} more; the .json names all of them.")
     if facts["missing"]:
-        render.error(f"{facts['missing']} frames that the file promises are not in it: it is cut short.")
+        render.error(
+            f"{facts['missing']} frames that the file promises are not in it: it is cut short, or has holes."
+        )
     stem = Path(config.out).with_suffix("")
     render.out.print(f"Video: {config.out}\nReport: {stem}.csv, .json, .png", markup=False)

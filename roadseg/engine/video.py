@@ -86,6 +86,7 @@ def segment_video(
             "frames_written": output.done,
             "frames_found_in_the_output": counted,
             "damaged": reader.damaged,
+            "passed_over": reader.passed_over,
             "missing": reader.missing,
             "outputs": output.outputs,
             "seconds": round(time.perf_counter() - started, 3),

@@ -25,13 +25,14 @@ class FrameFolder:
     def __init__(self, folder: Path, small: Size, rate: Fraction, cut: Cut) -> None:
         """Find the pictures; raises MediaError when there is none that can be read."""
         self.damaged = self.missing = 0
+        self.passed_over: list[str] = []
         self.copied: list[Any] = []
         self._cut, self._small = cut, small
         self._jobs = find_images(folder)
         first = next(filter(None, map(self._read, self._jobs)), None)
         if first is None:
             raise MediaError(f"{folder}: none of its pictures can be read; give a folder of whole pictures")
-        self.damaged = 0  # they are met again
+        self.damaged, self.passed_over = 0, []  # they are met again
         self.info = VideoInfo(
             name=str(folder),
             width=first.width,
@@ -62,8 +63,12 @@ class FrameFolder:
             if number < begin or (number - begin) % self._cut.stride or number / rate >= self._cut.end:
                 continue
             picture = self._read(job)
-            if picture is None or (picture.width, picture.height) != (info.width, info.height):
-                self.damaged += picture is not None
+            if picture is not None and (picture.width, picture.height) != (info.width, info.height):
+                self._pass_over(
+                    f"{job.path}: is {picture.width}x{picture.height}, not {info.width}x{info.height}"
+                )
+                continue
+            if picture is None:
                 continue
             height, width = self._small(info.height, info.width)
             small = picture.reformat(
@@ -77,6 +82,10 @@ class FrameFolder:
     def _read(self, job: Any) -> Any:
         try:
             return av.VideoFrame.from_ndarray(np.ascontiguousarray(read_rgb(job.path)), "rgb24")
-        except MediaError:
-            self.damaged += 1
+        except MediaError as error:
+            self._pass_over(str(error))
             return None
+
+    def _pass_over(self, why: str) -> None:
+        self.damaged += 1
+        self.passed_over.append(why)

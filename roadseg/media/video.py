@@ -97,6 +97,7 @@ class FFmpegReader:
         subtitles.
         """
         self.damaged = 0
+        self.passed_over: list[str] = []  # pictures of a folder have names, packets have none
         self._abandoned = False
         self._cut, self._reformatter = cut, VideoReformatter()
         self._container = open_container(source)
