@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from clips import make_clip, pictures, times
 from test_video import convert
+from test_video_writer import rich_clip
+from typer.testing import CliRunner
 
+from roadseg.cli.app import app
 from roadseg.errors import MediaError
 from roadseg.media.clock import Clock
 from roadseg.media.resize import fit_size
@@ -26,6 +29,14 @@ def test_a_clock_that_starts_again_goes_on() -> None:
     hour = 3600 * 90000
     assert told([hour, hour + 3600, 0, 3600, 7200], jumps=True) == [hour + 3600 * i for i in range(5)]
     assert told([0, 3600, hour, hour + 3600], jumps=True) == [0, 3600, 7200, 10800]
+
+
+def test_one_damaged_stamp_does_not_move_the_rest() -> None:
+    for wrong in (5 * 90000, 10**9, 0):
+        line = [90000 + 3600 * i for i in range(6)]
+        assert told([*line[:3], wrong, *line[4:]], jumps=True) == line
+    pause = [0, 3600, 5 * 90000, 5 * 90000 + 3600, 5 * 90000 + 7200]
+    assert told(pause, jumps=True) == [0, 3600, 7200, *pause[3:]]
 
 
 def test_a_clock_fills_in_what_is_not_said_or_runs_back() -> None:
@@ -184,3 +195,40 @@ def test_the_last_frame_of_vp9_in_mp4_is_there(tmp_path: Path) -> None:
     report = convert(path, tmp_path / "out.mp4", codec="vp9")
     assert json.loads((tmp_path / "out.json").read_text())["frames_written"] == 40
     assert report.exit_code == 0
+
+
+def test_title_language_and_chapters_are_kept_and_moved_with_the_frames(tmp_path: Path) -> None:
+    whole = make_clip(tmp_path / "whole.mkv", count=50, sound=True)
+    with av.open(str(whole)) as given, av.open(str(tmp_path / "in.mkv"), "w") as out:
+        out.metadata["title"] = "To the sea"
+        go = {"id": 1, "start": 3000, "end": 3001, "time_base": Fraction(1), "metadata": {"title": "Go"}}
+        out.set_chapters([go])
+        streams = {s.index: out.add_stream_from_template(s, opaque=True) for s in given.streams}
+        streams[1].metadata["language"] = "fra"
+        for packet in given.demux():
+            if packet.dts is not None:
+                steps = round(3000 / packet.time_base)
+                packet.pts, packet.dts = packet.pts + steps, packet.dts + steps
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+    convert(tmp_path / "in.mkv", tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as made:
+        assert made.metadata["title"] == "To the sea"
+        assert made.streams.audio[0].language == "fra"
+        (chapter,) = made.chapters()
+        assert chapter["metadata"] == {"title": "Go"}
+        assert float(chapter["start"] * chapter["time_base"]) == pytest.approx(0, abs=0.03)
+    convert(tmp_path / "in.mkv", tmp_path / "part.mkv", start=1.0)
+    with av.open(str(tmp_path / "part.mkv")) as made:
+        assert not made.chapters()
+
+
+def test_subtitles_that_do_not_fit_are_left_out_and_told_of(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rich_clip(tmp_path / "in.mkv", texts="subrip")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["video", "in.mkv", "-w", str(tiny_weights)])
+    assert result.exit_code == 0
+    assert "subtitles in subrip (eng) are left out" in " ".join(result.stderr.split())
+    assert "subrip" in json.loads((tmp_path / "in.roadseg.json").read_text())["left_out"][0]

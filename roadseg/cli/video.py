@@ -80,6 +80,8 @@ def _show(report: VideoReport, config: VideoConfig) -> None:
     )
     if facts["damaged"]:
         render.error(f"{facts['damaged']} packets or frames were damaged and passed over or patched.")
+    for what in facts["left_out"]:
+        render.note(what)
     for why in facts["passed_over"][:_MOST_NAMED]:
         render.error(why)
     if len(facts["passed_over"]) > _MOST_NAMED:

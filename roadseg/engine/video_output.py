@@ -38,6 +38,7 @@ class VideoOutput:
         self.config, self.predictor, self.reader, self.report = config, predictor, reader, report
         self._claim = claim
         self.done = 0
+        self.left_out: list[str] = []
         self.expected = _expected(reader.info, config)
         wanted = {"video": config.out, "mask_video": config.mask_video, "masks": config.masks}
         self.outputs = {kind: place for kind, place in wanted.items() if place}
@@ -90,7 +91,14 @@ class VideoOutput:
             crf=config.crf,
             hardware=config.hardware,
         )
-        self._video = VideoWriter(Path(config.out), format, self.reader.copied)
+        self._video = VideoWriter(
+            Path(config.out),
+            format,
+            self.reader.copied,
+            metadata=self.reader.metadata,
+            chapters=self.reader.chapters,
+        )
+        self.left_out = self._video.left_out
         for packet in self._early:
             self._video.copy(packet)
         if config.mask_video:
@@ -119,6 +127,11 @@ class VideoOutput:
         for writer in (self._video, self._mask_video):
             if writer:
                 writer.close()
+
+    @property
+    def damaged(self) -> int:
+        """Packets of sound that could not be copied."""
+        return self._video.damaged if self._video else 0
 
     def discard(self) -> None:
         """Leave no file."""

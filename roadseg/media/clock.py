@@ -2,19 +2,26 @@
 
 from typing import Final
 
-# Seconds by which a stream's clock may run ahead at once; recordings that were joined jump by hours.
+# Seconds that a stream may pause for; recordings that were joined jump by hours.
 _JUMP: Final = 10.0
+# Seconds by which a stamp may be off the line before it is doubted.
+_DOUBT: Final = 1.0
 # A stream keeps a steady rate if this share of its steps is of one length.
 _STEADY: Final = 0.95
 
 
 class Clock:
-    """Turns the stamps of one stream, in units of `unit` seconds, into stamps that always grow."""
+    """Turns the stamps of one stream, in units of `unit` seconds, into stamps that always grow.
+
+    Where clocks may start again, a stamp off the line is believed once the next one agrees with it: a single
+    one is damage.
+    """
 
     def __init__(self, unit: float, step: int, *, jumps: bool) -> None:
         """step: usual distance of two stamps. jumps: the format's clock may start again (MPEG-TS)."""
         self._unit, self._step, self._jumps = unit, max(1, step), jumps
         self._shift = 0
+        self._doubted: int | None = None
         self._last: int | None = None
         self._steps = self._usual = self._lost = 0
 
@@ -26,10 +33,18 @@ class Clock:
         following = self._last + self._step
         now = following if stamp is None else stamp + self._shift
         ahead = (now - following) * self._unit
-        if now <= self._last or (self._jumps and ahead > _JUMP):
-            if self._jumps:
+        if self._jumps and (now <= self._last or ahead > _DOUBT):
+            lasts = self._doubted is not None and abs(now - self._doubted) * self._unit < _DOUBT
+            self._doubted = now
+            if not lasts:
+                now = following
+            elif not 0 < ahead < _JUMP:
                 self._shift += following - now
+                now, self._doubted = following, None
+        elif now <= self._last:
             now = following
+        else:
+            self._doubted = None
         self._watch(now - self._last)
         self._last = now
         return now

@@ -27,6 +27,8 @@ class FrameFolder:
         self.damaged = self.missing = 0
         self.passed_over: list[str] = []
         self.copied: list[Any] = []
+        self.metadata: dict[str, str] = {}
+        self.chapters: list[Any] = []
         self._cut, self._small = cut, small
         self._jobs = find_images(folder)
         first = next(filter(None, map(self._read, self._jobs)), None)

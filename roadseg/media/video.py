@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import av
 from av.video.reformatter import VideoReformatter
@@ -145,6 +145,20 @@ class FFmpegReader:
             other.index: Clock(float(other.time_base or 1), 1, jumps=self._jumps and other.type == "audio")
             for other in self.copied
         }
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the file says of itself: title, place, date, ..."""
+        return dict(self._container.metadata)
+
+    @property
+    def chapters(self) -> list[dict[str, Any]]:
+        """The file's chapters as PyAV gives them, in times of the frames; none for a part of it."""
+        moved = []
+        for chapter in self._container.chapters() if self._cut == Cut() else []:
+            shift = round(self._origin / chapter["time_base"])
+            moved.append({**chapter, "start": chapter["start"] - shift, "end": chapter["end"] - shift})
+        return moved
 
     @property
     def missing(self) -> int:

@@ -26,7 +26,12 @@ def open_container(source: str) -> av.container.InputContainer:
             return av.open(place.format(source), format=kind)
         # a name with a colon would else be taken for a protocol
         place = f"file:{source}" if there else source
-        return av.open(place, options=options, timeout=_NETWORK_TIMEOUT if "://" in source else None)
+        return av.open(
+            place,
+            options=options,
+            metadata_errors="replace",
+            timeout=_NETWORK_TIMEOUT if "://" in source else None,
+        )
     except (FileNotFoundError, av.error.FileNotFoundError) as error:
         what = "no such camera; plug it in" if camera else "no such file; check the name"
         raise MediaError(f"{source}: {what}") from error

@@ -6,113 +6,120 @@ index in front so that it plays while it loads, and gives it its name.
 """
 
 import contextlib
+import heapq
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import av
 
-from roadseg.config import Codec
 from roadseg.errors import ConfigError, OutputError
+from roadseg.media.encoders import VideoFormat, add_encoder, does_not_fit, steps_of
+from roadseg.media.fragments import decoded_at, moved, with_an_end
+from roadseg.media.stream_copy import StreamCopy, name_of, still_true
 
+__all__ = ["CONTAINERS", "VideoFormat", "VideoWriter", "count_frames", "partial_of"]
 
-@dataclass(frozen=True, slots=True)
-class _Encoder:
-    """How FFmpeg makes a codec: its software encoder, those in hardware, options, and a good quality."""
-
-    software: str
-    hardware: tuple[str, ...] = ()
-    options: tuple[tuple[str, str], ...] = ()
-    quality: str | None = "crf"
-    """The option that `crf` goes to; None: there is none."""
-    crf: int = 23
-
-
-_ENCODERS: Final[dict[str, _Encoder]] = {
-    "h264": _Encoder("libx264", ("h264_nvenc", "h264_qsv", "h264_videotoolbox"), (("preset", "veryfast"),)),
-    "hevc": _Encoder("libx265", ("hevc_nvenc", "hevc_qsv", "hevc_videotoolbox"),
-                     (("preset", "veryfast"), ("x265-params", "log-level=error")), crf=26),
-    "av1": _Encoder("libsvtav1", ("av1_nvenc", "av1_qsv"), (("preset", "9"),), crf=34),
-    "vp9": _Encoder("libvpx-vp9", ("vp9_qsv",), (("deadline", "realtime"), ("cpu-used", "6"), ("b", "0")),
-                    crf=32),
-    "mpeg4": _Encoder("mpeg4", (), (("qscale", "4"),), quality=None),
-    "mjpeg": _Encoder("mjpeg", (), (("qscale", "3"),), quality=None),
-    "ffv1": _Encoder("ffv1", (), (("level", "3"), ("slicecrc", "1")), quality=None),
-}  # fmt: skip
 _MP4: Final = (".mp4", ".m4v", ".mov")
 CONTAINERS: Final = (*_MP4, ".mkv", ".webm")  # not AVI: it has no times of its own
-_QP_TO_LAMBDA: Final = 118  # FFmpeg's FF_QP2LAMBDA, the unit of global_quality
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VideoFormat:
-    """What a video is to be: what the source was, and how the user wants it encoded."""
-
-    width: int
-    height: int
-    rate: Fraction
-    time_base: Fraction
-    pixel_format: str = "yuv420p"
-    pixel_aspect: Fraction = Fraction(1)
-    matrix: str = "bt601"
-    full_range: bool = False
-    codec: Codec = "h264"
-    crf: int | None = None
-    """Constant quality, lower is better; None: a good one for the codec."""
-    hardware: bool = False
-    """Encode on a GPU."""
 
 
 class VideoWriter:
     """One video file that grows; a context manager that finishes the file, or leaves none after an error."""
 
-    def __init__(self, path: Path, format: VideoFormat, copied: Sequence[av.stream.Stream] = ()) -> None:
-        """Begin `path`; its suffix decides on the container. `copied`: streams whose packets will come.
+    def __init__(
+        self,
+        path: Path,
+        format: VideoFormat,
+        copied: Sequence[av.stream.Stream] = (),
+        *,
+        metadata: Mapping[str, str] | None = None,
+        chapters: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Begin `path`; its suffix decides on the container.
 
-        Raises ConfigError (a suffix, codec or stream that does not go together, no such hardware) and
-        OutputError (the file cannot be made).
+        copied: streams whose packets will come; subtitles that the container cannot hold are left out, and
+        `left_out` says so, in a sentence each. metadata: of the source as a whole; what no longer holds is
+        left out. chapters: as PyAV's containers give and take them, in times of this video.
+
+        Raises ConfigError (a suffix, codec, setting or sound that does not go together, no such hardware)
+        and OutputError (the file cannot be made).
         """
         self.path, self.frames = path, 0
+        self.left_out: list[str] = []
         self.partial = partial_of(path)
-        self._mp4 = path.suffix.lower() in _MP4
-        self._scale = str(format.time_base.denominator)
         if path.suffix.lower() not in CONTAINERS:
             raise ConfigError(f"{path}: its suffix must be one of {', '.join(CONTAINERS)}.")
-        with _told(self.path):
+        self._mp4 = path.suffix.lower() in _MP4
+        self._metadata, self._chapters = still_true(metadata or {}), list(chapters)
+        self._time_base = steps_of(format)
+        self._step = format.time_base / self._time_base  # of the format, in ours
+        self._held: av.VideoFrame | None = None  # until the next one tells how long it is shown
+        self._first: int | None = None
+        self._last = 0
+        self._gap = max(1, round(1 / (format.rate * self._time_base)))
+        self._durations: dict[int, int] = {}  # by time, of frames that the encoder has
+        self._copies: dict[int, StreamCopy] = {}
+        self._late: list[tuple[StreamCopy, av.Packet]] = []
+        with self._told():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(self.partial, "w", options=self._container_options(growing=True))
         try:
-            self._stream = _add_encoder(self._container, format)
-            self._copies = {stream.index: _add_copy(self._container, stream, path) for stream in copied}
-            with _told(self.path):
+            self._stream = add_encoder(self._container, format, path)
+            for stream in copied:
+                self._add_copy(stream)
+            self._describe(self._container, chapters=not self._mp4)  # in fragments they have no place
+            with self._told(does_not_fit(format.codec, path)):
                 self._container.start_encoding()
         except BaseException:
             self.discard()
             raise
 
     def write(self, frame: av.VideoFrame, pts: int) -> None:
-        """Encode a frame of the format's size, shown from `pts` (in its time base). Raises OutputError."""
+        """Encode a frame of the format's size, shown from `pts` (in its time base) to that of the next.
+
+        Raises OutputError, or ConfigError where the encoder refuses the frame.
+        """
         if frame.format.name != self._stream.codec_context.pix_fmt:  # MJPEG is full range by nature
             frame = frame.reformat(format=self._stream.codec_context.pix_fmt)
-        frame.pts, frame.time_base = pts, self._stream.codec_context.time_base
-        with _told(self.path):
-            self._container.mux(self._stream.encode(frame))
+        time = round(pts * self._step)
+        if self._first is None:
+            self._first = time
+        else:
+            time = max(time, self._last + 1)  # where our steps are the coarser ones
+            self._gap = time - self._last
+        self._encode_held()
+        frame.pts, frame.time_base = time, self._time_base
+        self._held, self._last = frame, time
         self.frames += 1
 
     def copy(self, packet: av.Packet) -> None:
-        """Write a packet of a copied stream as it is. Raises OutputError."""
-        packet.stream = self._copies[packet.stream.index]
-        with _told(self.path):
-            self._container.mux_one(packet)
+        """Write a packet of a copied stream as it is, or ignore one of a stream that is left out.
+
+        Raises OutputError, or ConfigError where the container refuses the packet.
+        """
+        copy = self._copies.get(packet.stream.index)
+        if copy is None:
+            return
+        with self._told():
+            for passed in copy.packets(packet):
+                if copy.target is None:
+                    self._late.append((copy, passed))
+                else:
+                    passed.stream = copy.target
+                    self._container.mux_one(passed)
 
     def close(self) -> None:
         """Make the file whole and give it its name. Raises OutputError, and then leaves the partial file."""
-        with _told(self.path):
-            self._container.mux(self._stream.encode(None))
+        self._encode_held()
+        with self._told():
+            last = self._stream.encode(None)
+            if self.frames <= 2:  # too few to reorder, and then x265 takes their decoding times from nowhere
+                for packet in last:
+                    packet.dts = packet.pts
+            self._mux(last)
             self._container.close()
             if self._mp4:
                 indexed = self.partial.with_name(f"{self.path.stem}.indexed.partial{self.path.suffix}")
@@ -133,6 +140,11 @@ class VideoWriter:
         with contextlib.suppress(OSError):
             self.partial.unlink(missing_ok=True)
 
+    @property
+    def damaged(self) -> int:
+        """Packets of the copied streams that were too broken to pass on."""
+        return sum(copy.damaged for copy in self._copies.values())
+
     def __enter__(self) -> Self:
         return self
 
@@ -144,13 +156,54 @@ class VideoWriter:
         else:
             self.discard()
 
+    def _add_copy(self, stream: Any) -> None:
+        try:
+            copy = StreamCopy(stream, self._container)
+        except (ValueError, av.error.FFmpegError) as error:
+            codec, suffix = name_of(stream), self.path.suffix
+            if stream.type == "subtitle":
+                better = "mp4" if codec == "mov_text" else "mkv"
+                language = f" ({stream.language})" if stream.language else ""
+                self.left_out.append(
+                    f"subtitles in {codec}{language} are left out: a {suffix} file cannot hold them; "
+                    f"--out NAME.{better} keeps them"
+                )
+                return
+            raise ConfigError(
+                f"{self.path}: {stream.type} in {codec} cannot be copied into a {suffix} file; choose --out "
+                "NAME.mkv, or leave it out by --audio none"
+            ) from error
+        self._copies[stream.index] = copy
+        # Texts come late into an MP4, when its index is made: in fragments FFmpeg loses the times of those
+        # that follow a gap.
+        if not self._mp4 or stream.type != "subtitle":
+            copy.add_to(self._container)
+
+    def _describe(self, container: av.container.OutputContainer, *, chapters: bool) -> None:
+        container.metadata.update(self._metadata)
+        if chapters:
+            container.set_chapters(self._chapters)
+
+    def _encode_held(self) -> None:
+        if self._held is not None:
+            self._durations[self._last] = self._gap
+            with self._told():
+                self._mux(self._stream.encode(self._held))
+            self._held = None
+
+    def _mux(self, packets: Iterable[av.Packet]) -> None:
+        for packet in packets:
+            packet.duration = self._durations.pop(packet.pts, packet.duration)
+            self._container.mux_one(packet)
+
     def _container_options(self, *, growing: bool) -> dict[str, str]:
         flush = {"flush_packets": "1"} if growing else {}  # what is done is on disk, whatever comes
         if not self._mp4:
             return flush
         # delay_moov: the first fragment is known before the header, so B-frames shift no time
         flags = "frag_keyframe+delay_moov+default_base_moof" if growing else "faststart"
-        options = {"movflags": flags, "video_track_timescale": self._scale}
+        steps = str(self._time_base.denominator)
+        options = {"movflags": flags, "video_track_timescale": steps, "movie_timescale": steps}
         return options | flush | ({"frag_duration": "1000000"} if growing else {})
 
     def _index(self, target: Path) -> None:
@@ -159,14 +212,40 @@ class VideoWriter:
             av.open(self.partial) as source,
             av.open(target, "w", options=self._container_options(growing=False)) as container,
         ):
-            streams = {
-                stream.index: container.add_stream_from_template(stream, opaque=True)
-                for stream in source.streams
-            }
-            for packet in source.demux():
-                if packet.dts is not None:
-                    packet.stream = streams[packet.stream.index]
-                    container.mux_one(packet)
+            self._describe(container, chapters=True)
+            video, *others = source.streams  # in the order in which they were added
+            shown = container.add_stream_from_template(video, opaque=True)
+            shown.codec_context.codec_tag = video.codec_context.codec_tag
+            targets = {video.index: shown}
+            for copy in self._copies.values():
+                other = None if copy.target is None else others.pop(0)
+                copy.add_to(container, other)
+                if other is not None:
+                    targets[other.index] = copy.target
+            for copy, packet in self._late:
+                packet.stream = copy.target
+            gap = self._gap * self._time_base
+            length = (self._last - (self._first or 0)) * self._time_base + gap
+            fragments = moved(with_an_end(source.demux(), video, length, gap), targets)
+            late = (packet for _, packet in self._late)
+            for packet in heapq.merge(fragments, late, key=decoded_at):
+                container.mux_one(packet)
+
+    @contextlib.contextmanager
+    def _told(self, refused: ConfigError | None = None) -> Iterator[None]:
+        """FFmpeg's and the system's errors become ours: `refused` is what those of streams mean."""
+        try:
+            yield
+        except (OSError, MemoryError) as error:  # some of FFmpeg's are, too
+            raise OutputError(
+                f"{self.path}: the video cannot be written ({_why(error)}); make room, or choose "
+                "another --out"
+            ) from error
+        except av.error.FFmpegError as error:
+            raise refused or ConfigError(
+                f"{self.path}: FFmpeg refuses to make this video ({_why(error)}); choose another --codec, or "
+                "--out NAME.mkv, or --audio none"
+            ) from error
 
 
 def partial_of(path: Path) -> Path:
@@ -175,70 +254,19 @@ def partial_of(path: Path) -> Path:
 
 
 def count_frames(path: Path) -> int:
-    """Return how many frames a video file holds, by reading it from end to end (without decoding)."""
-    with _told(path), av.open(path) as container:
-        stream = container.streams.video[0]
-        return sum(packet.size > 0 for packet in container.demux(stream))
+    """Return how many frames a video file holds, by reading it from end to end (without decoding).
 
-
-def _add_encoder(container: av.container.OutputContainer, format: VideoFormat) -> av.VideoStream:
-    encoder = _ENCODERS[format.codec]
-    name = _hardware(encoder, format.codec) if format.hardware else encoder.software
+    Raises OutputError when it cannot be read.
+    """
     try:
-        stream = container.add_stream(name, rate=format.rate)
-    except (ValueError, av.error.FFmpegError) as error:
-        raise ConfigError(f"codec {format.codec} cannot be in a {container.format.name} file.") from error
-    context = stream.codec_context
-    stream.width, stream.height = format.width, format.height
-    stream.pix_fmt = "yuvj420p" if format.codec == "mjpeg" else format.pixel_format
-    context.time_base = stream.time_base = format.time_base
-    context.sample_aspect_ratio = format.pixel_aspect
-    context.color_range = 2 if format.full_range or format.codec == "mjpeg" else 1
-    context.colorspace = {"bt601": 6, "bt709": 1, "bt2020": 9}[format.matrix]
-    options = dict(encoder.options) if name == encoder.software else {}
-    quality = encoder.crf if format.crf is None else format.crf
-    if encoder.quality:
-        options["crf" if name == encoder.software else "cq"] = str(quality)
-    elif "qscale" in options:
-        context.qscale = True
-        context.global_quality = int(options.pop("qscale")) * _QP_TO_LAMBDA
-    stream.options = options
-    os.environ.setdefault("SVT_LOG", "1")  # else the AV1 encoder talks on stderr
-    return stream
-
-
-def _hardware(encoder: _Encoder, codec: str) -> str:
-    """The first encoder in hardware that works here: some are built in without a device being there."""
-    for name in encoder.hardware:
-        with contextlib.suppress(av.error.FFmpegError, ValueError):
-            context = av.CodecContext.create(name, "w")
-            context.width, context.height, context.pix_fmt = 256, 256, "yuv420p"
-            context.time_base = Fraction(1, 25)
-            context.open()
-            return name
-    raise ConfigError(f"no hardware encoder for {codec} works on this machine; leave out --hardware.")
-
-
-def _add_copy(
-    container: av.container.OutputContainer, stream: av.stream.Stream, path: Path
-) -> av.stream.Stream:
-    try:
-        return container.add_stream_from_template(stream, opaque=True)
-    except (ValueError, av.error.FFmpegError) as error:
-        codec = stream.codec_context.name
-        raise ConfigError(
-            f"{path}: {stream.type} in {codec} cannot be copied into this kind of file; choose --out "
-            "NAME.mkv, or leave it out by --audio none."
-        ) from error
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Any:
-    """FFmpeg's and the system's errors about a file become ours."""
-    try:
-        yield
+        with av.open(path) as container:
+            stream = container.streams.video[0]
+            return sum(packet.size > 0 for packet in container.demux(stream))
     except (av.error.FFmpegError, OSError) as error:
-        why = getattr(error, "strerror", None) or str(error)
         raise OutputError(
-            f"{path}: the video cannot be written ({why}); make room, or choose another --out"
+            f"{path}: was written and cannot be read back ({_why(error)}); write it elsewhere by --out"
         ) from error
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
