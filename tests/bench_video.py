@@ -24,7 +24,8 @@ from roadseg.engine.predict import Predictor
 from roadseg.engine.video import segment_video
 from roadseg.engine.video_stages import AHEAD, batch_size_of
 from roadseg.media.overlay import draw
-from roadseg.media.video import FFmpegReader, Frame
+from roadseg.media.video import FFmpegReader
+from roadseg.media.video_frame import Frame
 from roadseg.media.video_writer import VideoFormat, VideoWriter
 from roadseg.model.checkpoint import load_checkpoint
 from roadseg.report.video import VideoReport

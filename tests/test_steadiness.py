@@ -14,7 +14,8 @@ from roadseg.engine.smoothing import TemporalSmoother
 from roadseg.labels import UInt8Array
 from roadseg.media.flow import Float32, Motion, consistency
 from roadseg.media.images import read_rgb
-from roadseg.media.video import FFmpegReader, Frame
+from roadseg.media.video import FFmpegReader
+from roadseg.media.video_frame import Frame
 from roadseg.model.checkpoint import load_checkpoint
 
 SAMPLES = Path(__file__).parents[1] / "samples"

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from clips import make_clip, pictures, times
@@ -14,10 +15,13 @@ from test_video_writer import rich_clip
 from typer.testing import CliRunner
 
 from roadseg.cli.app import app
-from roadseg.errors import MediaError
+from roadseg.config import VideoConfig
+from roadseg.engine.video_claim import claimed
+from roadseg.errors import MediaError, OutputError
 from roadseg.media.clock import Clock
 from roadseg.media.resize import fit_size
-from roadseg.media.video import Cut, FFmpegReader, Frame
+from roadseg.media.video import FFmpegReader
+from roadseg.media.video_frame import Cut, Frame
 
 
 def told(stamps: Sequence[int | None], *, jumps: bool) -> list[int]:
@@ -232,3 +236,113 @@ def test_subtitles_that_do_not_fit_are_left_out_and_told_of(
     assert result.exit_code == 0
     assert "subtitles in subrip (eng) are left out" in " ".join(result.stderr.split())
     assert "subrip" in json.loads((tmp_path / "in.roadseg.json").read_text())["left_out"][0]
+
+
+# ---------------------------------------------------------------- parts, colours, and who owns what
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [(".ts", "libx264"), (".mpg", "mpeg2video"), (".h264", "libx264")]
+)
+def test_a_part_has_every_frame_from_its_start_on(tmp_path: Path, suffix: str, codec: str) -> None:
+    path = make_clip(tmp_path / f"in{suffix}", count=100, codec=codec, options={"g": "50", "bf": "0"})
+    report = convert(path, tmp_path / "out.mp4", start=1.32, end=2.52)
+    assert report.facts["frames_written"] == pytest.approx(30, abs=1)
+    assert float(times(tmp_path / "out.mp4")[0]) == pytest.approx(0, abs=0.041)
+
+
+def test_a_part_keeps_pictures_and_sound_together(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "in.mp4", count=50, sound=True)  # 1/25 s a step
+    convert(path, tmp_path / "out.mp4", start=0.5, end=1.5)
+    assert times(tmp_path / "out.mp4")[0] == Fraction(1, 50)  # the first one from 0.5 on is at 0.52
+    assert len(times(tmp_path / "out.mp4")) == 25
+    with av.open(str(path)) as given:
+        later = [p.pts * p.time_base for p in given.demux(audio=0) if p.pts is not None]
+    with av.open(str(tmp_path / "out.mp4")) as made:
+        first = next(p.pts * p.time_base for p in made.demux(audio=0))
+    assert float(first) == pytest.approx(float(min(t for t in later if t >= 0.5) - Fraction(1, 2)), abs=0.001)
+
+
+def test_the_last_frame_is_shown_as_long_as_it_was(tmp_path: Path) -> None:
+    pts = [*range(9), 250]
+    path = make_clip(tmp_path / "in.mp4", count=10, pts=pts, options={"bf": "0", "preset": "ultrafast"})
+    convert(path, tmp_path / "out.mp4")
+    with av.open(str(path)) as given, av.open(str(tmp_path / "out.mp4")) as made:
+        assert made.duration == pytest.approx(given.duration, abs=50_000)
+
+
+def test_matroska_from_a_late_time_on_misses_nothing(tmp_path: Path) -> None:
+    path = remuxed(make_clip(tmp_path / "whole.mkv", count=75), tmp_path / "in.mkv", 60.0)
+    report = convert(path, tmp_path / "out.mp4")
+    assert (report.exit_code, report.facts["frames_written"]) == (0, 75)
+
+
+@pytest.mark.parametrize("codec", ["h264", "mpeg4", "ffv1", "mjpeg"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_colours_mean_the_same_in_every_codec(tmp_path: Path, codec: str, suffix: str) -> None:
+    path = tmp_path / "in.mkv"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        context = stream.codec_context
+        context.color_range, context.colorspace, context.color_primaries, context.color_trc = 2, 1, 1, 1
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), (200, 60, 20), np.uint8), "rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="JPEG")
+        for i in range(5):
+            frame.pts = i
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    convert(path, tmp_path / f"out{suffix}", codec=codec, opacity=0.0)
+    with av.open(str(tmp_path / f"out{suffix}")) as made:
+        shown = next(made.decode(video=0))
+        rgb = shown.to_ndarray(format="rgb24")[:16].reshape(-1, 3).mean(0)
+        np.testing.assert_allclose(rgb, (200, 60, 20), atol=6)
+        assert int(shown.color_primaries) == int(shown.color_trc) == 1
+
+
+def test_what_a_video_does_not_say_of_its_colours_is_not_made_up(tmp_path: Path) -> None:
+    convert(make_clip(tmp_path / "in.mp4"), tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as made:
+        shown = next(made.decode(video=0))
+        assert (int(shown.colorspace), int(shown.color_primaries), int(shown.color_trc)) == (2, 2, 2)
+
+
+def test_masks_are_one_run_s_alone(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4")
+    shared = {"masks": str(tmp_path / "masks"), "mask_video": str(tmp_path / "masks.mkv")}
+    for name, place in shared.items():
+        config = VideoConfig(out=str(tmp_path / "a.mp4"), **{name: place})  # type: ignore[arg-type]
+        with claimed(config, str(source)), pytest.raises(OutputError, match="another run"):
+            convert(source, tmp_path / "b.mp4", **{name: place})
+    other = VideoConfig(out=str(tmp_path / "q.mp4"))
+    with claimed(other, str(source)), pytest.raises(OutputError, match="another run"):
+        convert(source, tmp_path / "q.mkv")
+
+
+@pytest.mark.parametrize("name", ["out.partial.mp4", "out.indexed.partial.mp4"])
+def test_a_partial_file_of_somebody_elses_is_left_alone(tmp_path: Path, name: str) -> None:
+    source = make_clip(tmp_path / "in.mp4")
+    (tmp_path / name).write_text("precious")
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="move it away"):
+            convert(source, tmp_path / "out.mp4", overwrite=overwrite)
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_results_are_known_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_clip(tmp_path / "in.mp4")
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path)
+    convert(source, Path("sub/out.mp4"))
+    monkeypatch.chdir(tmp_path / "sub")
+    convert(source, Path("out.mp4"), overwrite=True)
+
+
+def test_results_do_not_lie_among_the_pictures(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), pictures(1, 48, 64)[0])
+    for settings in (
+        {"out": tmp_path / "out.mp4"},
+        {"out": tmp_path.parent / "o.mp4", "masks": f"{tmp_path}/m"},
+    ):
+        with pytest.raises(OutputError, match="among the pictures"):
+            convert(tmp_path, **settings)

@@ -42,18 +42,22 @@ def run_video(
     if as_json:
         render.print_json(report.to_dict())
     else:
-        _show(report, config)
+        _show(report, config, quiet)
     return report.exit_code
 
 
 @contextmanager
 def _asked_to_stop() -> Iterator[Event]:
-    """An event that Ctrl-C and SIGTERM set: no frame is left half-written. A second Ctrl-C stops at once."""
+    """An event that Ctrl-C and SIGTERM set: no frame is left half-written.
+
+    People press twice while the video is being finished, which takes a second or two; a third stops at once.
+    """
     stop = Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number, handler in before.items():
@@ -66,7 +70,7 @@ def _asked_to_stop() -> Iterator[Event]:
             signal.signal(number, handler)
 
 
-def _show(report: VideoReport, config: VideoConfig) -> None:
+def _show(report: VideoReport, config: VideoConfig, quiet: bool) -> None:
     facts, found = report.facts, report.to_dict()
     written, seconds = facts["frames_written"], facts["seconds"]
     if report.stopped_by:
@@ -80,7 +84,7 @@ def _show(report: VideoReport, config: VideoConfig) -> None:
     )
     if facts["damaged"]:
         render.error(f"{facts['damaged']} packets or frames were damaged and passed over or patched.")
-    for what in facts["left_out"]:
+    for what in [] if quiet else facts["left_out"]:
         render.note(what)
     for why in facts["passed_over"][:_MOST_NAMED]:
         render.error(why)

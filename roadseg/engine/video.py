@@ -20,7 +20,8 @@ from roadseg.engine.video_output import Reader, VideoOutput
 from roadseg.engine.video_stages import Drawn, batch_size_of, draw, predict
 from roadseg.errors import MediaError, OutputError
 from roadseg.media.frame_folder import FrameFolder
-from roadseg.media.video import Cut, FFmpegReader, Size
+from roadseg.media.video import FFmpegReader
+from roadseg.media.video_frame import Cut, Size
 from roadseg.media.video_writer import count_frames
 from roadseg.report.video import VideoReport
 

@@ -11,7 +11,7 @@ from typing import Final
 from roadseg.config import VideoConfig
 from roadseg.errors import OutputError
 from roadseg.media.output import atomic_write, cannot_write
-from roadseg.media.video_writer import partial_of
+from roadseg.media.video_writer import partials_of
 from roadseg.report.video import Earlier, VideoReport, earlier_run
 
 fcntl: ModuleType | None
@@ -64,24 +64,33 @@ class Claim:
 @contextlib.contextmanager
 def claimed(config: VideoConfig, source: str) -> Iterator[Claim]:
     """Claim the outputs of `config`, and keep other runs off them meanwhile. Raises OutputError."""
-    out = Path(config.out)
     claim = Claim(config, source)
-    lock = out.with_name(f".{out.name}.lock")
+    # without its suffix: the table of q.mp4 and of q.mkv is one
+    places = [Path(config.out).with_suffix(""), *map(Path, filter(None, (config.mask_video, config.masks)))]
+    with contextlib.ExitStack() as locks:
+        for place in places:
+            locks.enter_context(_locked(place))
+        yield claim
+
+
+@contextlib.contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    lock = place.with_name(f".{place.name}.lock")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(lock, os.O_CREAT | os.O_RDWR)
     except OSError as error:
-        raise cannot_write(out, error) from error
+        raise cannot_write(place, error) from error
     try:
         if fcntl:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise OutputError(
-                    f"{out}: another run of roadseg is writing it; wait for it, or choose another --out"
+                    f"{place}: another run of roadseg is writing it; wait for it, or choose another name"
                 ) from error
         try:
-            yield claim
+            yield
         finally:
             with contextlib.suppress(OSError):
                 lock.unlink()
@@ -95,7 +104,8 @@ def _refuse_to_replace(config: VideoConfig, source: str, earlier: Earlier | None
     if len({path.resolve() for path in videos}) < len(videos):
         raise OutputError(f"{out}: is --out and --mask-video, too; give them two names")
     try:
-        _refuse_the_input([*videos, *map(partial_of, videos)], config.masks, Path(source))
+        partials = [partial for video in videos for partial in partials_of(video)]
+        _refuse_the_input([*videos, *partials], config.masks, Path(source))
         table = [out.with_suffix(suffix) for suffix in (".csv", ".json", ".png")]
         there = [path for path in (*videos, *table) if path.exists()]
         masks = Path(config.masks) if config.masks else None
@@ -104,6 +114,12 @@ def _refuse_to_replace(config: VideoConfig, source: str, earlier: Earlier | None
         raise cannot_write(out, error) from error
     # a run that was killed has left no video, and nothing that is worth keeping
     killed = earlier is not None and not earlier.finished and not out.exists()
+    for partial in partials:
+        if partial.exists() and not (killed and earlier and _names(earlier, partial)):
+            raise OutputError(
+                f"{partial}: is there already, where the unfinished video would be, and no report of "
+                "roadseg's says that it is ours; move it away, or choose another --out"
+            )
     if there and not config.overwrite and not killed:
         raise OutputError(f"{there[0]}: is there already; give --overwrite, or choose another --out")
     ours = {path.resolve() for path in (*earlier.outputs, *table)} if earlier else set()
@@ -115,6 +131,11 @@ def _refuse_to_replace(config: VideoConfig, source: str, earlier: Earlier | None
             )
 
 
+def _names(earlier: Earlier, partial: Path) -> bool:
+    """Whether `partial` is the unfinished file of an output that `earlier` names."""
+    return any(partial.resolve() in map(Path.resolve, partials_of(path)) for path in earlier.outputs)
+
+
 def _refuse_the_input(videos: list[Path], masks: str | None, source: Path) -> None:
     if not source.exists():  # a camera, a stream
         return
@@ -123,3 +144,6 @@ def _refuse_the_input(videos: list[Path], masks: str | None, source: Path) -> No
             raise OutputError(f"{path}: is the input; choose another --out")
     if masks and Path(masks).exists() and Path(masks).samefile(source):
         raise OutputError(f"{masks}: is the input; choose another folder for --masks")
+    for path in (*videos, *([Path(masks)] if masks else [])):
+        if source.is_dir() and path.resolve().is_relative_to(source.resolve()):
+            raise OutputError(f"{path}: would lie among the pictures of {source}; choose another place")

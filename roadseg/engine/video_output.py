@@ -17,7 +17,8 @@ from roadseg.media.flow import Float32
 from roadseg.media.frame_folder import FrameFolder
 from roadseg.media.output import write_mask
 from roadseg.media.planes import Planes, to_frame, to_rgb
-from roadseg.media.video import FFmpegReader, Frame, VideoInfo
+from roadseg.media.video import FFmpegReader
+from roadseg.media.video_frame import Frame, VideoInfo
 from roadseg.media.video_writer import VideoFormat, VideoWriter
 from roadseg.report.video import VideoReport
 
@@ -41,7 +42,7 @@ class VideoOutput:
         self.left_out: list[str] = []
         self.expected = _expected(reader.info, config)
         wanted = {"video": config.out, "mask_video": config.mask_video, "masks": config.masks}
-        self.outputs = {kind: place for kind, place in wanted.items() if place}
+        self.outputs = {kind: str(Path(place).absolute()) for kind, place in wanted.items() if place}
         self._before: UInt8Array | None = None
         self._video: VideoWriter | None = None
         self._mask_video: VideoWriter | None = None
@@ -65,11 +66,12 @@ class VideoOutput:
         if self._video is None:
             self._begin(frame, drawn)
         assert self._video is not None
-        self._video.write(to_frame(drawn), frame.pts)
+        duration = frame.duration if self.config.stride == 1 else None
+        self._video.write(to_frame(drawn), frame.pts, duration)
         palette = None if scheme.num_classes == 2 else scheme.colors
         values_HW = mask_HW * np.uint8(255) if palette is None else mask_HW
         if self._mask_video:
-            self._mask_video.write(av.VideoFrame.from_ndarray(values_HW, "gray"), frame.pts)
+            self._mask_video.write(av.VideoFrame.from_ndarray(values_HW, "gray"), frame.pts, duration)
         if self.config.masks:
             write_mask(Path(self.config.masks, f"{frame.index:06d}.png"), values_HW, palette)
         self.done += 1
@@ -85,7 +87,7 @@ class VideoOutput:
             time_base=info.time_base,
             pixel_format="yuv420p" if drawn.subsampled else "yuv444p",
             pixel_aspect=info.pixel_aspect,
-            matrix=frame.planes.matrix,
+            color=info.color,
             full_range=frame.planes.full_range,
             codec=config.codec,
             crf=config.crf,

@@ -19,7 +19,7 @@ from roadseg.engine.smoothing import TemporalSmoother
 from roadseg.labels import UInt8Array
 from roadseg.media.flow import Float32
 from roadseg.media.planes import Planes, draw_planes
-from roadseg.media.video import Frame
+from roadseg.media.video_frame import Frame
 
 AHEAD = 3
 """Batches begun before they are asked for: where two are in work, the next one must not wait for them."""

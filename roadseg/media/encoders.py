@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ from av.codec.codec import UnknownCodecError
 
 from roadseg.config import Codec
 from roadseg.errors import ConfigError
+from roadseg.media.video_frame import UNTOLD, Color
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ _ENCODERS: Final[dict[str, _Encoder]] = {
     "mjpeg": _Encoder("mjpeg", options=_fixed_quality(3)),
     "ffv1": _Encoder("ffv1", options=(("level", "3"), ("slicecrc", "1"))),
 }  # fmt: skip
+# Matrix -> primaries and transfer that go with it (ITU-T H.273): BT.709, BT.601 (Europe, America), BT.2020.
+_USUAL: Final = {1: (1, 1), 5: (5, 6), 6: (6, 6), 9: (9, 14)}
 _WITH_CRF: Final = ", ".join(codec for codec, encoder in _ENCODERS.items() if encoder.crf is not None)
 
 
@@ -62,7 +65,7 @@ class VideoFormat:
     time_base: Fraction
     pixel_format: str = "yuv420p"
     pixel_aspect: Fraction = Fraction(1)
-    matrix: str = "bt601"
+    color: Color = UNTOLD
     full_range: bool = False
     codec: Codec = "h264"
     crf: int | None = None
@@ -149,7 +152,9 @@ def _open(context: Any, encoder: _Encoder, format: VideoFormat) -> None:
     context.framerate = min(max(format.rate, Fraction(1)), Fraction(240))
     context.sample_aspect_ratio = format.pixel_aspect
     context.color_range = 2 if format.full_range or format.codec == "mjpeg" else 1
-    context.colorspace = {"bt601": 6, "bt709": 1, "bt2020": 9}[format.matrix]
+    color = color_in(format)
+    context.colorspace, context.color_primaries = color.matrix, color.primaries
+    context.color_trc = color.transfer
     quality = encoder.crf if format.crf is None else format.crf
     options = dict(encoder.options) if name == encoder.software else {}
     if quality is not None:
@@ -187,3 +192,18 @@ def _hardware(encoder: _Encoder, format: VideoFormat) -> str:
         f"no hardware encoder for {format.codec} works on this machine with pictures of "
         f"{format.width}x{format.height}; leave out --hardware"
     )
+
+
+def color_in(format: VideoFormat) -> Color:
+    """What a video's tags say: JPEG is BT.601, and MP4 has tags for all or none where the codec has none."""
+    color = format.color
+    if format.codec == "mjpeg":
+        color = replace(color, matrix=5)
+    if format.codec in ("mpeg4", "ffv1", "mjpeg") and color.matrix in _USUAL:
+        primaries, transfer = _USUAL[color.matrix]
+        color = Color(
+            color.matrix,
+            primaries if color.primaries == 2 else color.primaries,
+            transfer if color.transfer == 2 else color.transfer,
+        )
+    return color

@@ -13,7 +13,7 @@ from roadseg.errors import MediaError
 from roadseg.media.find import find_images
 from roadseg.media.images import read_rgb
 from roadseg.media.planes import read_planes
-from roadseg.media.video import Cut, Frame, Size, VideoInfo
+from roadseg.media.video_frame import Cut, Frame, Size, VideoInfo
 
 
 class FrameFolder:
@@ -77,9 +77,8 @@ class FrameFolder:
                 width, height, interpolation="AREA" if width < info.width else "BILINEAR"
             )
             planes = read_planes(picture.reformat(format=name, dst_colorspace="ITU709"))
-            yield Frame(
-                number - begin, number - begin, float((number - begin) / rate), planes, small.to_ndarray()
-            )
+            pts = number - begin
+            yield Frame(pts, pts, float(pts / rate), 1, planes, small.to_ndarray())
 
     def _read(self, job: Any) -> Any:
         try:

@@ -6,8 +6,7 @@ where asked for, the packets of audio and subtitles between them.
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
 from types import TracebackType
@@ -17,134 +16,102 @@ import av
 from av.video.reformatter import VideoReformatter
 
 from roadseg.errors import MediaError
-from roadseg.labels import UInt8Array
 from roadseg.media.clock import Clock
 from roadseg.media.orientation import Orientation
-from roadseg.media.planes import Planes, read_planes
+from roadseg.media.planes import read_planes
+from roadseg.media.video_frame import WHOLE, Color, Cut, Frame, Size, VideoInfo
 from roadseg.media.video_source import open_container, sound_and_subtitles, video_stream
 
 # In a row; a file that gives nothing else has ended, whatever it says.
 _MOST_BAD_READS: Final = 1000
+# Half of what Matroska rounds times to: a frame that was told so much early is still in the cut.
+_ROUNDED: Final = Fraction(1, 2000)
+_FINE: Final = 10_000  # steps a second, at least
 _TOLERATED: Final = 2  # missing frames: AVI's empty ones, and what converters drop
 # What a file may end early by, in seconds, before frames are said to be missing.
 _SHORT: Final = 0.25
-
-Size = Callable[[int, int], tuple[int, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class VideoInfo:
-    """What a source says of itself, before it is read."""
-
-    name: str
-    width: int
-    """Of the picture as it is meant to be seen (after its rotation)."""
-    height: int
-    rate: Fraction
-    """Frames a second, on average; 25 where nothing is known."""
-    time_base: Fraction
-    """Seconds that a step of `Frame.pts` takes."""
-    frames: int
-    """By the container's count; 0: unknown."""
-    duration: float | None
-    """Seconds; None: unknown, or without end."""
-    codec: str
-    pixel_aspect: Fraction = Fraction(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A picture of a video."""
-
-    index: int
-    """Counted from 0 over the frames that were asked for."""
-    pts: int
-    """Time in steps of the time base, from the start of what was asked for; always growing."""
-    seconds: float
-    planes: Planes
-    small_HWC: UInt8Array
-    """The picture as the network sees it: rgb, uint8."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Which part of a video is wanted."""
-
-    start: float = 0.0
-    end: float = math.inf
-    """Seconds from the video's beginning."""
-    stride: int = 1
-    """Every how manieth frame."""
-
-    @property
-    def begin(self) -> Fraction:
-        """`start` as the decimal number that it was given as."""
-        return Fraction(str(self.start))
-
-    @property
-    def limit(self) -> Fraction | float:
-        """`end`, in the same way, or infinity."""
-        return self.end if math.isinf(self.end) else Fraction(str(self.end))
 
 
 class FFmpegReader:
     """A file, a camera or a network stream, decoded by FFmpeg."""
 
-    def __init__(self, source: str, small: Size, cut: Cut = Cut(), *, copy: bool = True) -> None:
+    def __init__(self, source: str, small: Size, cut: Cut = WHOLE, *, copy: bool = True) -> None:
         """Open `source`; raises MediaError when it holds no video that can be decoded.
 
         small: (height, width) of a picture -> those of `small_HWC`. copy: bring along packets of audio and
         subtitles.
         """
-        self.damaged = 0
         self.passed_over: list[str] = []  # pictures of a folder have names, packets have none
         self._abandoned = False
         self._cut, self._reformatter = cut, VideoReformatter()
-        self._container = open_container(source)
-        try:
-            self._stream = stream = video_stream(self._container, source)
-            stream.thread_type = "AUTO"
-            self._others = sound_and_subtitles(self._container)
-            self.copied = self._others if copy else []
-            self._origin = max(Fraction(0), Fraction(self._container.start_time or 0, av.time_base))
-            self._ends: dict[int, Fraction] = {}  # of each stream, the latest second that was met
-            self._at_the_end = False
-            self._over: set[int] = set()  # streams that have passed the end of the cut
-            if cut.start:
-                self._seek(cut.start)
-            self._items = self._decoded()
-            self._early = list(_until_frame(self._items))
+        self._over: set[int] = set()  # streams that have passed the end of the cut
+        # A place that was sought may lie behind the key frame that the cut needs: then all is read.
+        for seek in (True, False) if cut.start else (False,):
+            self._begin(source, copy, seek)
             if not self._early or isinstance(self._early[-1], av.Packet):
-                raise MediaError(f"{source}: not one frame can be decoded; fetch or make the video again")
-        except BaseException:
+                self._container.close()
+                continue
+            if not seek or self._seconds(self._early[-1].pts) <= cut.begin:
+                break
             self._container.close()
-            raise
+        else:
+            raise MediaError(f"{source}: not one frame can be decoded; fetch or make the video again")
         first = self._early[-1]
         self._orientation = Orientation.of(first)
         self._stored = first.width, first.height
         height, width = self._orientation.size(first.height, first.width)
-        aspect = Fraction(stream.sample_aspect_ratio or 1)
-        rate = Fraction(stream.average_rate or stream.base_rate or 25)
+        aspect = Fraction(self._stream.sample_aspect_ratio or 1)
+        stream, rate = self._stream, _rate_of(self._stream)
         duration = self._container.duration
         self.info = VideoInfo(
             name=source,
             width=width,
             height=height,
             rate=rate,
-            time_base=Fraction(stream.time_base or 1 / rate),
+            time_base=_fine(self._unit),
             frames=stream.frames,
             duration=None if duration is None else duration / av.time_base,
             codec=stream.codec_context.name,
             pixel_aspect=1 / aspect if self._orientation.transposed else aspect,
+            color=_color_of(first),
         )
         self._small = self._orientation.size(*small(height, width))
-        step = max(1, round(1 / (rate * self.info.time_base)))
+        step = max(1, round(1 / (rate * self._unit)))
         self._jumps = bool(self._container.format.flags & av.format.Flags.ts_discont.value)
-        self._clock = Clock(float(self.info.time_base), step, jumps=self._jumps)
+        self._clock = Clock(float(self._unit), step, jumps=self._jumps)
         self._clocks = {
             other.index: Clock(float(other.time_base or 1), 1, jumps=self._jumps and other.type == "audio")
             for other in self.copied
         }
+
+    def _begin(self, source: str, copy: bool, seek: bool) -> None:
+        """Open `source` and decode up to its first frame."""
+        self.damaged = 0
+        self._ends: dict[int, Fraction] = {}  # of each stream, the latest second that was met
+        self._packets_met = 0  # of the video
+        self._at_the_end = False
+        self._container = open_container(source)
+        try:
+            self._stream = video_stream(self._container, source)
+            self._stream.thread_type = "AUTO"
+            self._unit = Fraction(self._stream.time_base or 1 / _rate_of(self._stream))
+            self._others = sound_and_subtitles(self._container)
+            self.copied = self._others if copy else []
+            self._origin = max(Fraction(0), Fraction(self._container.start_time or 0, av.time_base))
+            if seek:
+                with contextlib.suppress(
+                    av.error.FFmpegError
+                ):  # what cannot be sought is read from its start
+                    self._container.seek(round((self._cut.begin + self._origin) * av.time_base))
+            self._items = self._decoded()
+            self._early = list(_until_frame(self._items))
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _seconds(self, stamp: int | None) -> Fraction:
+        """From the beginning of the file; an unknown time is taken for that."""
+        return Fraction(0) if stamp is None else stamp * self._unit - self._origin
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -155,7 +122,7 @@ class FFmpegReader:
     def chapters(self) -> list[dict[str, Any]]:
         """The file's chapters as PyAV gives them, in times of the frames; none for a part of it."""
         moved = []
-        for chapter in self._container.chapters() if self._cut == Cut() else []:
+        for chapter in self._container.chapters() if self._cut == WHOLE else []:
             shift = round(self._origin / chapter["time_base"])
             moved.append({**chapter, "start": chapter["start"] - shift, "end": chapter["end"] - shift})
         return moved
@@ -164,7 +131,7 @@ class FFmpegReader:
     def missing(self) -> int:
         """Frames that the file promises and that were not in it, known after reading it whole."""
         stream, rate = self._stream, self.info.rate
-        if not self._at_the_end or self._cut != Cut():
+        if not self._at_the_end or self._cut != WHOLE:
             return 0
         if self._jumps:  # MPEG-TS has no header that promises anything
             short = Fraction(0)
@@ -172,19 +139,16 @@ class FFmpegReader:
             end = ((stream.start_time or 0) + stream.duration) * stream.time_base
             short = end - self._ends.get(stream.index, Fraction(0))
         elif self.info.duration is not None:
-            short = (
-                self._origin + Fraction(self.info.duration) - max(self._ends.values(), default=Fraction(0))
-            )
+            # FFmpeg writes Matroska's duration from nought on, wherever the video begins
+            begin = Fraction(0) if "matroska" in self._container.format.name else self._origin
+            short = begin + Fraction(self.info.duration) - max(self._ends.values(), default=Fraction(0))
         else:
             short = Fraction(0)
         cut_off = math.floor(short * rate) if short > max(_SHORT, float(2 / rate)) else 0
+        if self._container.format.name == "avi":  # its duration is that of what is left
+            cut_off = max(cut_off, stream.frames - self._packets_met)
         missing = cut_off + self._clock.lost - self.damaged
         return missing if missing > _TOLERATED else 0
-
-    def _seek(self, seconds: float) -> None:
-        # What cannot be sought (a raw stream, some network ones) is read from its beginning.
-        with contextlib.suppress(av.error.FFmpegError):
-            self._container.seek(round((Fraction(seconds) + self._origin) * av.time_base))
 
     def __enter__(self) -> Self:
         return self
@@ -201,7 +165,7 @@ class FFmpegReader:
 
     def __iter__(self) -> Iterator[Frame | av.Packet]:
         base, cut = self.info.time_base, self._cut
-        begin = math.floor((self._origin + cut.begin) / base)
+        first = math.floor((self._origin + cut.begin) / self._unit)
         seen = -1
         for item in chain(self._early, self._items):
             if isinstance(item, av.Packet):
@@ -212,17 +176,17 @@ class FFmpegReader:
                 continue
             if self._stream.index in self._over:
                 continue
-            pts = self._clock.tell(item.pts, begin)
-            if pts < begin:
+            seconds = self._seconds(self._clock.tell(item.pts, first))
+            if seconds < cut.begin - _ROUNDED:
                 continue  # from the key frame before the start
-            if (pts - begin) * base + cut.begin >= cut.limit:
+            if seconds >= cut.limit:
                 self._over.add(self._stream.index)
                 if self._all_over():
                     return
                 continue
             seen += 1
             if seen % cut.stride == 0:
-                yield self._frame(item, seen, pts - begin)
+                yield self._frame(item, seen, max(0, round((seconds - cut.begin) / base)))
 
     def _all_over(self) -> bool:
         """Whether nothing of the cut is to come: some files have all of their sound behind the pictures."""
@@ -239,6 +203,7 @@ class FFmpegReader:
             index=index,
             pts=pts,
             seconds=float(pts * self.info.time_base),
+            duration=round(frame.duration * self._unit / self.info.time_base) if frame.duration else None,
             planes=read_planes(planar, self._orientation),
             small_HWC=self._orientation.upright(small.to_ndarray()),
         )
@@ -258,6 +223,7 @@ class FFmpegReader:
             if packet.pts is not None:
                 end = (packet.pts + (packet.duration or 0)) * packet.time_base
                 self._ends[packet.stream_index] = max(end, self._ends.get(packet.stream_index, end))
+            self._packets_met += packet.stream is self._stream and packet.size > 0
             if packet.stream is not self._stream:
                 if packet.stream in self.copied:
                     yield packet
@@ -308,6 +274,28 @@ class FFmpegReader:
         shift -= round((self._origin + cut.begin) / unit)
         packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
         return True
+
+
+def _rate_of(stream: av.VideoStream) -> Fraction:
+    """Frames a second: of two that are nearly the same the exact one, as Matroska rounds times."""
+    average, base = stream.average_rate, stream.base_rate
+    if average and base and abs(average - base) < average / 1000:
+        return Fraction(base)
+    return Fraction(average or base or 25)
+
+
+def _fine(unit: Fraction) -> Fraction:
+    """A unit of at most 0.1 ms that all times in `unit` can be told in."""
+    steps = unit.denominator
+    while steps < _FINE:
+        steps *= 2
+    return Fraction(1, steps)
+
+
+def _color_of(frame: av.VideoFrame) -> Color:
+    # what is stored as RGB becomes YUV here, by the matrix of BT.601
+    matrix = int(frame.colorspace) if frame.format.name.startswith("yuv") else 6
+    return Color(matrix, int(frame.color_primaries), int(frame.color_trc))
 
 
 def _until_frame(items: Iterator[av.VideoFrame | av.Packet]) -> Iterator[av.VideoFrame | av.Packet]:

@@ -20,7 +20,7 @@ from roadseg.media.encoders import VideoFormat, add_encoder, does_not_fit, steps
 from roadseg.media.fragments import decoded_at, moved, with_an_end
 from roadseg.media.stream_copy import StreamCopy, name_of, still_true
 
-__all__ = ["CONTAINERS", "VideoFormat", "VideoWriter", "count_frames", "partial_of"]
+__all__ = ["CONTAINERS", "VideoFormat", "VideoWriter", "count_frames", "partials_of"]
 
 _MP4: Final = (".mp4", ".m4v", ".mov")
 CONTAINERS: Final = (*_MP4, ".mkv", ".webm")  # not AVI: it has no times of its own
@@ -49,7 +49,7 @@ class VideoWriter:
         """
         self.path, self.frames = path, 0
         self.left_out: list[str] = []
-        self.partial = partial_of(path)
+        self.partial = partials_of(path)[0]
         if path.suffix.lower() not in CONTAINERS:
             raise ConfigError(f"{path}: its suffix must be one of {', '.join(CONTAINERS)}.")
         self._mp4 = path.suffix.lower() in _MP4
@@ -59,6 +59,7 @@ class VideoWriter:
         self._held: av.VideoFrame | None = None  # until the next one tells how long it is shown
         self._first: int | None = None
         self._last = 0
+        self._rest: int | None = None
         self._gap = max(1, round(1 / (format.rate * self._time_base)))
         self._durations: dict[int, int] = {}  # by time, of frames that the encoder has
         self._copies: dict[int, StreamCopy] = {}
@@ -77,13 +78,17 @@ class VideoWriter:
             self.discard()
             raise
 
-    def write(self, frame: av.VideoFrame, pts: int) -> None:
+    def write(self, frame: av.VideoFrame, pts: int, duration: int | None = None) -> None:
         """Encode a frame of the format's size, shown from `pts` (in its time base) to that of the next.
 
+        The last one is shown for `duration`, or as long as the one before it.
         Raises OutputError, or ConfigError where the encoder refuses the frame.
         """
-        if frame.format.name != self._stream.codec_context.pix_fmt:  # MJPEG is full range by nature
-            frame = frame.reformat(format=self._stream.codec_context.pix_fmt)
+        wanted = self._stream.codec_context.pix_fmt
+        if frame.format.name != wanted and str(wanted).startswith("yuvj"):  # JPEG: BT.601, full range
+            frame = frame.reformat(format=wanted, dst_colorspace="ITU601", dst_color_range="JPEG")
+        elif frame.format.name != wanted:
+            frame = frame.reformat(format=wanted)
         time = round(pts * self._step)
         if self._first is None:
             self._first = time
@@ -93,6 +98,7 @@ class VideoWriter:
         self._encode_held()
         frame.pts, frame.time_base = time, self._time_base
         self._held, self._last = frame, time
+        self._rest = None if duration is None else max(1, round(duration * self._step))
         self.frames += 1
 
     def copy(self, packet: av.Packet) -> None:
@@ -113,6 +119,8 @@ class VideoWriter:
 
     def close(self) -> None:
         """Make the file whole and give it its name. Raises OutputError, and then leaves the partial file."""
+        if self._rest is not None:
+            self._gap = self._rest
         self._encode_held()
         with self._told():
             last = self._stream.encode(None)
@@ -122,7 +130,7 @@ class VideoWriter:
             self._mux(last)
             self._container.close()
             if self._mp4:
-                indexed = self.partial.with_name(f"{self.path.stem}.indexed.partial{self.path.suffix}")
+                indexed = partials_of(self.path)[1]
                 try:
                     self._index(indexed)
                     os.replace(indexed, self.path)
@@ -248,9 +256,10 @@ class VideoWriter:
             ) from error
 
 
-def partial_of(path: Path) -> Path:
-    """The name that a video has while it grows."""
-    return path.with_name(f"{path.stem}.partial{path.suffix}")
+def partials_of(path: Path) -> tuple[Path, Path]:
+    """The name that a video has while it grows, and the one while an MP4 gets its index."""
+    growing = path.with_name(f"{path.stem}.partial{path.suffix}")
+    return growing, path.with_name(f"{path.stem}.indexed.partial{path.suffix}")
 
 
 def count_frames(path: Path) -> int:
