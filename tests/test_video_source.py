@@ -346,3 +346,21 @@ def test_results_do_not_lie_among_the_pictures(tmp_path: Path) -> None:
     ):
         with pytest.raises(OutputError, match="among the pictures"):
             convert(tmp_path, **settings)
+
+
+def test_a_second_camera_is_not_dropped_without_a_word(tmp_path: Path) -> None:
+    with (
+        av.open(str(make_clip(tmp_path / "one.mkv"))) as given,
+        av.open(str(tmp_path / "in.mkv"), "w") as out,
+    ):
+        both = [out.add_stream_from_template(given.streams.video[0], opaque=True) for _ in range(2)]
+        for packet in given.demux():
+            if packet.dts is not None:
+                times_ = packet.pts, packet.dts
+                for stream in both:
+                    packet.pts, packet.dts = times_
+                    packet.stream = stream
+                    out.mux(packet)
+    report = convert(tmp_path / "in.mkv", tmp_path / "out.mp4")
+    assert report.exit_code == 0
+    assert "video stream 1 is left out" in report.facts["left_out"][0]

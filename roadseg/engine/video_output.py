@@ -100,7 +100,7 @@ class VideoOutput:
             metadata=self.reader.metadata,
             chapters=self.reader.chapters,
         )
-        self.left_out = self._video.left_out
+        self.left_out = [*self.reader.left_out, *self._video.left_out]
         for packet in self._early:
             self._video.copy(packet)
         if config.mask_video:

@@ -29,6 +29,7 @@ class FrameFolder:
         self.copied: list[Any] = []
         self.metadata: dict[str, str] = {}
         self.chapters: list[Any] = []
+        self.left_out: list[str] = []
         self._cut, self._small = cut, small
         self._jobs = find_images(folder)
         first = next(filter(None, map(self._read, self._jobs)), None)

@@ -119,6 +119,15 @@ class FFmpegReader:
         return dict(self._container.metadata)
 
     @property
+    def left_out(self) -> list[str]:
+        """A sentence for each other video stream: a second camera, the cover of a song."""
+        others = [stream for stream in self._container.streams.video if stream is not self._stream]
+        return [
+            f"video stream {stream.index} is left out: one is converted, number {self._stream.index}"
+            for stream in others
+        ]
+
+    @property
     def chapters(self) -> list[dict[str, Any]]:
         """The file's chapters as PyAV gives them, in times of the frames; none for a part of it."""
         moved = []
