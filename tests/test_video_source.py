@@ -20,8 +20,9 @@ from roadseg.engine.video_claim import claimed
 from roadseg.errors import MediaError, OutputError
 from roadseg.media.clock import Clock
 from roadseg.media.resize import fit_size
-from roadseg.media.video import FFmpegReader
+from roadseg.media.video import FFmpegReader, _color_of
 from roadseg.media.video_frame import Cut, Frame
+from roadseg.report.video import VideoReport
 
 
 def told(stamps: Sequence[int | None], *, jumps: bool) -> list[int]:
@@ -364,3 +365,32 @@ def test_a_second_camera_is_not_dropped_without_a_word(tmp_path: Path) -> None:
     report = convert(tmp_path / "in.mkv", tmp_path / "out.mp4")
     assert report.exit_code == 0
     assert "video stream 1 is left out" in report.facts["left_out"][0]
+
+
+def test_an_overwriting_run_that_was_killed_can_be_run_again(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4")
+    convert(source, tmp_path / "out.mp4")
+    VideoReport(settings={}).announce(tmp_path / "out.json", {"video": str(tmp_path / "out.mp4")})
+    (tmp_path / "out.partial.mp4").write_bytes(b"half")  # as `kill -9` leaves it
+    with pytest.raises(OutputError, match="--overwrite"):
+        convert(source, tmp_path / "out.mp4")
+    convert(source, tmp_path / "out.mp4", overwrite=True)
+    assert not (tmp_path / "out.partial.mp4").exists()
+
+
+def test_odd_names_for_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_clip(tmp_path / "in.mp4")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    for settings in ({"out": Path(".")}, {"out": Path("a.mp4"), "mask_video": "."}):
+        with pytest.raises(OutputError, match="no name for a video"):
+            convert(source, **settings)  # type: ignore[arg-type]
+    convert(source, tmp_path / "out.mp4", masks=".")
+    assert (tmp_path / "empty" / "000011.png").exists()
+
+
+def test_pixels_in_another_order_keep_their_matrix(tmp_path: Path) -> None:
+    for name, matrix in (("nv12", 1), ("yuv420p", 1), ("rgb24", 6), ("gray", 1)):
+        frame = av.VideoFrame(64, 48, name)
+        frame.colorspace = 1
+        assert _color_of(frame).matrix == matrix, name

@@ -28,12 +28,16 @@ class Claim:
 
     def __init__(self, config: VideoConfig, source: str) -> None:
         """Raises OutputError where outputs are the input, or are there and not to be replaced."""
-        self._out, self._masks = Path(config.out), Path(config.masks) if config.masks else None
-        self._report = self._out.with_suffix(".json")
+        self._masks = Path(config.masks) if config.masks else None
+        for name in (config.out, config.mask_video):
+            if name is not None and not Path(name).name:
+                raise OutputError(
+                    f"{name or 'an empty name'}: is no name for a video; give one such as drive.mp4"
+                )
+        self._report = Path(config.out).with_suffix(".json")
         self._before: bytes | None = None
         self._begun = False
-        self._earlier = earlier_run(self._report)
-        _refuse_to_replace(config, source, self._earlier)
+        _refuse_to_replace(config, source, earlier_run(self._report))
 
     def begin(self, report: VideoReport, outputs: dict[str, str]) -> None:
         """Say beside the outputs, before there is any, that they are ours: for a rerun after `kill -9`."""
@@ -75,8 +79,9 @@ def claimed(config: VideoConfig, source: str) -> Iterator[Claim]:
 
 @contextlib.contextmanager
 def _locked(place: Path) -> Iterator[None]:
-    lock = place.with_name(f".{place.name}.lock")
     try:
+        place = place.resolve()  # one place may have several names
+        lock = place.parent / f".{place.name}.lock"
         place.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(lock, os.O_CREAT | os.O_RDWR)
     except OSError as error:
@@ -113,9 +118,10 @@ def _refuse_to_replace(config: VideoConfig, source: str, earlier: Earlier | None
     except OSError as error:  # a name that is too long, a folder that may not be read
         raise cannot_write(out, error) from error
     # a run that was killed has left no video, and nothing that is worth keeping
-    killed = earlier is not None and not earlier.finished and not out.exists()
+    unfinished = earlier is not None and not earlier.finished
+    killed = unfinished and not out.exists()
     for partial in partials:
-        if partial.exists() and not (killed and earlier and _names(earlier, partial)):
+        if partial.exists() and not (unfinished and earlier and _names(earlier, partial)):
             raise OutputError(
                 f"{partial}: is there already, where the unfinished video would be, and no report of "
                 "roadseg's says that it is ours; move it away, or choose another --out"

@@ -99,9 +99,8 @@ class FFmpegReader:
             self.copied = self._others if copy else []
             self._origin = max(Fraction(0), Fraction(self._container.start_time or 0, av.time_base))
             if seek:
-                with contextlib.suppress(
-                    av.error.FFmpegError
-                ):  # what cannot be sought is read from its start
+                # what cannot be sought is read from its start
+                with contextlib.suppress(av.error.FFmpegError):
                     self._container.seek(round((self._cut.begin + self._origin) * av.time_base))
             self._items = self._decoded()
             self._early = list(_until_frame(self._items))
@@ -303,7 +302,8 @@ def _fine(unit: Fraction) -> Fraction:
 
 def _color_of(frame: av.VideoFrame) -> Color:
     # what is stored as RGB becomes YUV here, by the matrix of BT.601
-    matrix = int(frame.colorspace) if frame.format.name.startswith("yuv") else 6
+    rgb = frame.format.is_rgb or frame.format.has_palette
+    matrix = 6 if rgb else int(frame.colorspace)
     return Color(matrix, int(frame.color_primaries), int(frame.color_trc))
 
 
