@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "roadseg"
 # A file imports lower ranks, or its own room, only.
 RANKS = {
-    "errors": 0, "encodings": 0, "labels": 0, "config": 0,
+    "errors": 0, "encodings": 0, "labels": 0, "config": 0, "documents": 0,
     "metrics": 1, "media": 1,
     "dataset": 2, "model": 2, "report": 2,
     "engine": 3,

@@ -224,7 +224,7 @@ def test_scores_json_holds_scores_counts_and_settings(three: list[Sample], tmp_p
     table_path, scores_path = write_evaluation(result, out, {"weights": "bundled", "imgsz": 512})
     assert sorted(out.iterdir()) == sorted([table_path, scores_path])  # nothing temporary is left
     report = json.loads(scores_path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
-    assert report["format"] == 1
+    assert (report["schema"], report["version"]) == ("roadseg/scores", 1)
     assert report["settings"] == {"weights": "bundled", "imgsz": 512}
     assert LabelScheme.from_dict(report["label_scheme"]) == ROAD
     assert report["counts"] == [[3, 1, 1], [1, 6, 0]]
@@ -237,7 +237,7 @@ def test_scores_json_holds_scores_counts_and_settings(three: list[Sample], tmp_p
 def test_per_image_csv_worked_by_hand(three: list[Sample], tmp_path: Path) -> None:
     result = evaluate(RedChannel(), three, ROAD, batch_size=2, workers=1)
     table_path, _ = write_evaluation(result, tmp_path / "out")
-    with table_path.open(encoding="utf-8", newline="") as file:
+    with table_path.open(encoding="utf-8-sig", newline="") as file:
         table = list(csv.DictReader(file))
     assert [row["key"] for row in table] == ["a/1", "a/2", "b/1"]
     assert table[0] == {

@@ -115,7 +115,7 @@ def test_it_learns_the_road_and_leaves_what_it_promises(tmp_path: Path) -> None:
         "last.pt", "last.previous.pt", "best.pt", "results.csv", "config.json", "curves.png", "samples",
     }  # fmt: skip
     assert not list(folder.rglob("*.partial"))
-    with (folder / "results.csv").open() as file:
+    with (folder / "results.csv").open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == [str(i + 1) for i in range(40)]
     assert [row["epoch"] for row in rows if row["score"]] == ["20", "40"]

@@ -88,7 +88,7 @@ def test_a_variable_frame_rate_stays(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", pts=pts, time_base=Fraction(1, 1000))
     convert(source, tmp_path / "out.mp4")
     assert times(tmp_path / "out.mp4") == times(source) == [Fraction(p, 1000) for p in pts]
-    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8-sig").splitlines()))
     assert [float(row["seconds"]) for row in rows] == [p / 1000 for p in pts]
 
 
@@ -200,7 +200,7 @@ def test_masks_table_report_and_mask_video_agree(tmp_path: Path) -> None:
     assert (masks[0][:24] == 0).all()
     assert (masks[0][24:] == 255).all()
     assert all((a[..., 0] == b).all() for a, b in zip(decoded(tmp_path / "m.mkv"), masks, strict=True))
-    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8-sig").splitlines()))
     assert [row["road_percent"] for row in rows] == ["50.000"] * 12
     assert [row["changed_percent"] for row in rows] == ["0.000"] * 12
     assert float(rows[0]["confidence"]) == pytest.approx(0.982, abs=0.001)  # the sigmoid of 4

@@ -1,8 +1,5 @@
 """Score a model on labelled pictures, at the size of the labels: over all of them, and each for itself."""
 
-import csv
-import io
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,15 +11,15 @@ from typing import Any, Final, Protocol
 import numpy as np
 import torch
 
-from roadseg import __version__
 from roadseg.dataset.samples import Sample, read_pair
+from roadseg.documents import header, to_json
 from roadseg.engine.ahead import map_ahead
 from roadseg.errors import CheckpointError, ConfigError, DatasetError, OutputError
 from roadseg.labels import LabelScheme, UInt8Array, label_ids
 from roadseg.media.output import write_mask, write_text
+from roadseg.media.table import csv_text
 from roadseg.metrics import ConfusionMatrix, PerImageScores, Scores, none_for_nan, per_image, scores
 
-SCORES_FORMAT: Final = 1  # version of scores.json
 REPORT_FILES: Final = ("per_image.csv", "scores.json")
 
 
@@ -152,26 +149,28 @@ def write_evaluation(
     """
     table_path, scores_path = (out_dir / name for name in REPORT_FILES)
     write_text(table_path, _table(evaluation))
-    report = {
-        "format": SCORES_FORMAT,
-        "roadseg_version": __version__,
+    write_text(scores_path, to_json(scores_document(evaluation, settings)))
+    return table_path, scores_path
+
+
+def scores_document(evaluation: Evaluation, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What scores.json holds, in plain types."""
+    return {
+        **header("scores"),
         "settings": dict(settings or {}),
         "label_scheme": evaluation.scheme.to_dict(),
         "counts": evaluation.matrix.to_list(),  # rows truth, columns prediction, last column no class
         "scores": evaluation.scores.to_dict(),
         "per_image": evaluation.per_image.to_dict(),
+        "images": [{"key": image.key, "counts": image.matrix.to_list()} for image in evaluation.images],
     }
-    write_text(scores_path, json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    return table_path, scores_path
 
 
 def _table(evaluation: Evaluation) -> str:
     """One row a picture: its scores, then IoU and true positive, false positive, missed pixels by class."""
     classes = evaluation.scheme.classes
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     of_class = [f"{column} {name}" for name in classes for column in ("iou", "tp", "fp", "fn")]
-    writer.writerow(["key", "pixels", "mean_iou", "pixel_accuracy", *of_class])
+    rows: list[list[object]] = []
     for image in evaluation.images:
         row: list[object] = [image.key, image.scores.pixels]
         row += [none_for_nan(image.scores.mean_iou), none_for_nan(image.scores.pixel_accuracy)]
@@ -180,8 +179,8 @@ def _table(evaluation: Evaluation) -> str:
             right = counts[k][k]
             claimed = sum(line[k] for line in counts)
             row += [none_for_nan(iou), right, claimed - right, sum(counts[k]) - right]
-        writer.writerow(row)
-    return text.getvalue()
+        rows.append(row)
+    return csv_text(["key", "pixels", "mean_iou", "pixel_accuracy", *of_class], rows)
 
 
 def _listed(scheme: LabelScheme) -> str:

@@ -20,7 +20,7 @@ from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter
 from roadseg.errors import OutputError, RoadsegError
 from roadseg.labels import UInt8Array
 from roadseg.media.images import ImageJob, output_stems, read_rgb
-from roadseg.report.run import Row, RunReport
+from roadseg.report.run import Row, RunReport, Shard
 
 Progress = Callable[[Row, int, int], None]
 """Called after each input with its row, the number of inputs done, and the number of all."""
@@ -44,6 +44,8 @@ def segment(
     """
     out, scheme = Path(config.out), predictor.scheme
     report.classes = scheme.classes
+    index, count = config.shard
+    report.shard = Shard(index, count, len(jobs)) if count > 1 else None
     writer = ResultWriter(out, scheme, config.opacity, config.ids)
     truth = TruthReader(Path(config.labels), config.label_format, scheme) if config.labels else None
     earlier = _earlier_report(config, report)
@@ -51,6 +53,7 @@ def segment(
     if not (out / f"{config.report_name}.json").exists():
         # Says whose folder this is from now on, even if the run is killed: `_check_owner` looks for it.
         begun = RunReport(command=report.command, settings=report.settings, classes=report.classes)
+        begun.shard = report.shard
         begun.stopped_by = "it was killed, or is still running"
         begun.write(out, config.report_name)
 

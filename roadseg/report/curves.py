@@ -1,6 +1,5 @@
 """The course of a training as a table (results.csv) and as a picture (curves.png)."""
 
-import csv
 import io
 import math
 from collections.abc import Sequence
@@ -10,7 +9,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from roadseg.media.output import atomic_write
+from roadseg.media.output import atomic_write, write_text
+from roadseg.media.table import csv_text
 
 # Okabe & Ito 2008: told apart by colour-blind readers too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -19,12 +19,12 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 def write_results(path: Path, history: Sequence[dict[str, Any]]) -> None:
     """Write one line an epoch; a value that an epoch does not have stays empty. Raises OutputError."""
     names = list(dict.fromkeys(name for row in history for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    for row in history:
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    atomic_write(path, text.getvalue().encode())
+    rows = ([_short(row.get(name)) for name in names] for row in history)
+    write_text(path, csv_text(names, rows))
+
+
+def _short(value: object) -> object:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def write_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
