@@ -292,6 +292,8 @@ class TrainConfig(_Plain):
     device: str = "auto"
     amp: bool = True
     seed: int = 0
+    tensorboard: bool = False
+    """Also log for TensorBoard, into the run's folder."""
 
     def __post_init__(self) -> None:
         for name, kind in (

@@ -112,7 +112,8 @@ def test_it_learns_the_road_and_leaves_what_it_promises(tmp_path: Path) -> None:
     result = start_training(config, folder, TrainListener())
     assert result.best_score > 0.9
     assert {p.name for p in folder.iterdir()} >= {
-        "last.pt", "last.previous.pt", "best.pt", "results.csv", "config.json", "curves.png", "samples",
+        "last.pt", "last.previous.pt", "best.pt", "results.csv", "report.json", "config.json",
+        "curves.png", "samples",
     }  # fmt: skip
     assert not list(folder.rglob("*.partial"))
     with (folder / "results.csv").open(encoding="utf-8-sig") as file:

@@ -1,16 +1,15 @@
 """The `roadseg` command: options become a config, one engine call does the work, the result is shown."""
 
-import errno
 import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import roadseg
 from roadseg.cli import options, render
+from roadseg.cli.group import RoadsegGroup
 from roadseg.config import (
     Audio,
     AugmentStrength,
@@ -27,37 +26,7 @@ from roadseg.config import (
     View,
     parse_shard,
 )
-from roadseg.errors import ConfigError, RoadsegError
-
-NO_LIBGL = (
-    "OpenCV needs libGL, which this machine lacks. Use its build without windows: "
-    "pip uninstall -y opencv-python && pip install opencv-python-headless"
-)
-
-
-class RoadsegGroup(TyperGroup):
-    """Turns a user's mistake into one line and an exit code; a bug of ours keeps its traceback."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except RoadsegError as error:
-            render.error(str(error))
-            raise typer.Exit(error.exit_code) from error
-        except ImportError as error:
-            if "libGL" not in str(error):
-                raise
-            render.error(NO_LIBGL)
-            raise typer.Exit(1) from error
-        except OSError as error:
-            if error.filename or error.errno not in (errno.ENOSPC, errno.EPIPE):
-                raise
-            render.error(f"the results cannot be printed ({error.strerror}); send them to another place.")
-            raise typer.Exit(1) from error
-        except KeyboardInterrupt as error:
-            render.note("Interrupted.")
-            raise typer.Exit(130) from error
-
+from roadseg.errors import ConfigError
 
 app = typer.Typer(
     cls=RoadsegGroup,
@@ -111,7 +80,7 @@ def download_check(
     from roadseg.labels import get_scheme
 
     folder = data_folders([data] if data else [])[0]
-    with render.progress("Checking", "pairs", quiet or json) as update:
+    with render.progress("Checking", "pairs", quiet) as update:
         check = check_dataset(folder, dataset, deep=deep, scheme=get_scheme(classes), progress=update)
     if json:
         render.print_json(check.to_dict())
@@ -178,6 +147,10 @@ def train(
     device: options.Device = TrainConfig.device,
     amp: options.Amp = TrainConfig.amp,
     seed: Annotated[int, typer.Option()] = TrainConfig.seed,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also log for TensorBoard, into the run's folder.")
+    ] = TrainConfig.tensorboard,
+    json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a model; leaves checkpoints, results.csv, curves and pictures in runs/train/NAME."""
@@ -185,7 +158,7 @@ def train(
     from roadseg.cli.training import TrainDisplay
     from roadseg.engine.runs import named_folder, new_folder, resume_training, start_training
 
-    heeded = ("resume", "device", "workers", "quiet")
+    heeded = ("resume", "device", "workers", "json", "quiet")
     others = [option for option in ctx.command.params if option.name not in heeded]
     sources = {option.opts[0]: ctx.get_parameter_source(option.name or "") for option in others}
     ignored = [flag for flag, source in sources.items() if source and source.name == "COMMANDLINE"]
@@ -201,7 +174,10 @@ def train(
             auto = f"{Path(classes).stem}-{model}"
             folder = new_folder(runs, auto) if name is None else named_folder(runs, name)
             result = start_training(config, folder, display)
-    display.finished(result)
+    if json:
+        render.print_json(result.report)
+    else:
+        display.finished(result)
 
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:

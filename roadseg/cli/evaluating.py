@@ -7,12 +7,14 @@ from roadseg.cli import render
 from roadseg.cli.checking import data_folders
 from roadseg.config import InferConfig, TrainConfig
 from roadseg.dataset.samples import find_samples
+from roadseg.documents import header
 from roadseg.engine.evaluate import (
     REPORT_FILES,
     Evaluation,
     evaluate,
     prediction_path,
     refuse_to_replace,
+    scores_document,
     write_evaluation,
 )
 from roadseg.engine.predict import Predictor
@@ -47,6 +49,7 @@ def run_evaluation(
         refuse_to_replace(target / name for target in targets if target for name in REPORT_FILES)
         for save, pictures in zip(saves, samples, strict=True):
             refuse_to_replace(prediction_path(save, picture) for picture in pictures if save)
+    digest = checkpoint.digest()
     predictor = Predictor(checkpoint, config)
     documents: list[dict[str, Any]] = []
     for name, folder, pictures, target, save in zip(names, folders, samples, targets, saves, strict=True):
@@ -64,6 +67,7 @@ def run_evaluation(
             "data": str(folder),
             "split": split,
             "weights": checkpoint.source,
+            "weights_sha256": digest,
             "imgsz": predictor.imgsz,
             "device": str(predictor.device),
             "threshold": config.threshold,
@@ -71,12 +75,12 @@ def run_evaluation(
         target = target or new_folder(Path("runs/eval"), name)
         _, scores_path = write_evaluation(result, target, settings)
         if as_json:
-            documents.append({**settings, "report": str(scores_path), "scores": result.scores.to_dict()})
+            documents.append({**scores_document(result, settings), "report": str(scores_path)})
         else:
             _show(f"{name} {split}, {render.count(len(pictures), 'picture')}", result)
             render.out.print(f"Report: {target}\n", markup=False)
     if as_json:
-        render.print_json({"schema": "roadseg.eval/1", "evaluations": documents})
+        render.print_json({**header("eval"), "evaluations": documents})
 
 
 def _show(title: str, result: Evaluation) -> None:

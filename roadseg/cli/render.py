@@ -1,6 +1,5 @@
 """What people see: tables on stdout, progress and errors on stderr. Every print of roadseg is in here."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from roadseg.documents import to_json
 
 Update = Callable[[int, int], None]
 
@@ -32,7 +33,7 @@ def note(text: str) -> None:
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one machine-readable document, on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(to_json(document))
 
 
 @contextmanager

@@ -24,10 +24,13 @@ def run_segment(
 ) -> int:
     """Segment the inputs, show how it went, and return the exit code."""
     jobs = find_images(*inputs, exclude=Path(config.out))
-    predictor = Predictor(load_checkpoint(weights), infer)
+    checkpoint = load_checkpoint(weights)
+    digest = checkpoint.digest()
+    predictor = Predictor(checkpoint, infer)
     settings = {
         "inputs": inputs,
         "weights": str(weights) if weights else "bundled",
+        "weights_sha256": digest,
         "device": str(predictor.device),
         "imgsz": predictor.imgsz,
         "threshold": infer.threshold,
@@ -35,18 +38,21 @@ def run_segment(
     }
     report = RunReport(command="segment", settings=settings)
     try:
-        with render.progress("Segmenting", "pictures", quiet or as_json) as update:
+        with render.progress("Segmenting", "pictures", quiet) as update:
 
             def progress(row: Row, done: int, total: int) -> None:
                 update(done, total)
 
             segment(config, predictor, jobs, report, progress)
-    finally:
-        if report.finished:  # else it was refused before it began, or could not write even that
-            if as_json:
-                render.print_json(report.to_dict())
-            else:
-                _show(report, config)
+    except BaseException:
+        # else it was refused before it began, or could not write even that; --json has the error alone
+        if report.finished and not as_json:
+            _show(report, config)
+        raise
+    if as_json:
+        render.print_json(report.to_dict())
+    else:
+        _show(report, config)
     return report.exit_code
 
 

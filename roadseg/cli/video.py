@@ -27,17 +27,20 @@ def run_video(
     source: str, weights: Path | None, config: VideoConfig, infer: InferConfig, as_json: bool, quiet: bool
 ) -> int:
     """Segment the video, show how it went, and return the exit code."""
-    predictor = Predictor(load_checkpoint(weights), infer)
+    checkpoint = load_checkpoint(weights)
+    digest = checkpoint.digest()
+    predictor = Predictor(checkpoint, infer)
     settings = {
         "input": source,
         "weights": str(weights) if weights else "bundled",
+        "weights_sha256": digest,
         "device": str(predictor.device),
         "imgsz": predictor.imgsz,
         "threshold": infer.threshold,
         **config.to_dict(),
     }
     report = VideoReport(settings=settings)
-    with render.progress("Segmenting", "frames", quiet or as_json) as update, _asked_to_stop() as stop:
+    with render.progress("Segmenting", "frames", quiet) as update, _asked_to_stop() as stop:
         segment_video(config, predictor, source, report, update, stop)
     if as_json:
         render.print_json(report.to_dict())

@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from roadseg.dataset.segmentation import (
     own_car_class,
     require_good_labels,
 )
+from roadseg.documents import to_json
 from roadseg.engine.comparison import write_comparison
 from roadseg.engine.device import autocast, half_precision, resolve_device
 from roadseg.engine.evaluate import evaluate
@@ -28,12 +30,13 @@ from roadseg.engine.losses import SegmentationLoss
 from roadseg.engine.optim import Schedule, make_average, make_optimizer
 from roadseg.engine.predict import Predictor
 from roadseg.engine.sources import Source, evenly, primary_score
+from roadseg.engine.tensorboard import Board, require_tensorboard
 from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 from roadseg.labels import LabelScheme, get_scheme
 from roadseg.media.output import write_text
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from roadseg.model.unet import RoadNet, build_model
-from roadseg.report.curves import write_curves, write_results
+from roadseg.report.curves import training_report, write_curves, write_results
 
 # Pictures that are drawn after each validation, spread evenly over the validation set.
 SHOWN = 6
@@ -70,10 +73,12 @@ class TrainResult:
     best_epoch: int
     best_score: float
     stopped_early: bool
+    report: dict[str, Any]
+    """What report.json holds, in plain types."""
 
 
 class Trainer:
-    """One run in one folder: `last.pt`, `best.pt`, `results.csv`, `curves.png`, `samples/`."""
+    """One run in one folder: `last.pt`, `best.pt`, `results.csv`, `report.json`, `curves.png`, `samples/`."""
 
     def __init__(
         self,
@@ -88,6 +93,8 @@ class Trainer:
         self.config, self.sources, self.folder = config, sources, folder
         self.listener = listener or TrainListener()
         self.device = resolve_device(config.device)
+        if config.tensorboard:
+            require_tensorboard()
         self.scheme = scheme or get_scheme(config.classes)
         if config.class_weights and len(config.class_weights) != self.scheme.num_classes:
             raise ConfigError(
@@ -132,6 +139,20 @@ class Trainer:
         require_good_labels(unread, self.scheme, self.listener.checking)
         self.dataset.fill_cache(self.config.cache, self.folder.parent / "cache", self.listener.caching)
         write_text(self.folder / "config.json", json.dumps(self.config.to_dict(), indent=2) + "\n")
+        with Board(self.folder, len(self.history)) if self.config.tensorboard else nullcontext() as board:
+            self._train(board)
+        report = self._report(finished=True)
+        write_text(self.folder / "report.json", to_json(report))
+        return TrainResult(
+            self.folder,
+            len(self.history),
+            self.best_epoch,
+            self.best_score,
+            len(self.history) < self.config.epochs,
+            report,
+        )
+
+    def _train(self, board: Board | None) -> None:
         started = time.perf_counter()
         while len(self.history) < self.config.epochs and not self._stalled():
             epoch = len(self.history) + 1
@@ -147,14 +168,9 @@ class Trainer:
             started = time.perf_counter()
             self.history.append(row)
             self._save(best)
+            if board:
+                board.epoch(row, self._sheet(epoch))
             self.listener.epoch(row, best)
-        return TrainResult(
-            self.folder,
-            len(self.history),
-            self.best_epoch,
-            self.best_score,
-            len(self.history) < self.config.epochs,
-        )
 
     @property
     def best_score(self) -> float:
@@ -237,9 +253,14 @@ class Trainer:
         names = [f"{source.name}_{self._score_name}" for source in self.sources]
         row["score"] = sum(row[name] for name in names) / len(names)
         every = [sample for source in self.sources for sample in source.val]
-        picture = self.folder / "samples" / f"epoch_{epoch:04d}.jpg"
-        write_comparison(picture, predictor.predict, evenly(every, SHOWN), self.scheme)
+        write_comparison(self._sheet(epoch), predictor.predict, evenly(every, SHOWN), self.scheme)
         return row
+
+    def _sheet(self, epoch: int) -> Path:
+        return self.folder / "samples" / f"epoch_{epoch:04d}.jpg"
+
+    def _report(self, finished: bool) -> dict[str, Any]:
+        return training_report(self.config.to_dict(), self.scheme, self.folder, self.history, finished)
 
     @property
     def _score_name(self) -> str:
@@ -248,6 +269,7 @@ class Trainer:
     def _save(self, best: bool) -> None:
         write_results(self.folder / "results.csv", self.history)
         write_curves(self.folder / "curves.png", self.history)
+        write_text(self.folder / "report.json", to_json(self._report(finished=False)))
         validated = self._validated()
         checkpoint = self._checkpoint(dict(validated[-1]) if validated else {})
         if best:

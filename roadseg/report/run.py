@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The part of a job that a run did: every `count`-th input from the `index`-th on, which counts from 1."""
+    """The part of a job that a run did: every `count`-th input, from the `index`-th on (from 1)."""
 
     index: int
     count: int
