@@ -35,6 +35,8 @@ def run_segment(
         "imgsz": predictor.imgsz,
         "threshold": infer.threshold,
         "ids": config.ids,
+        "labels": config.labels,
+        "label_format": config.label_format,
     }
     report = RunReport(command="segment", settings=settings)
     try:
