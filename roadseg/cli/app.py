@@ -132,6 +132,18 @@ def train(
     weights: Annotated[
         Path | None, typer.Option("--weights", "-w", help="Start a new run from these weights.")
     ] = None,
+    encoder_weights: Annotated[
+        str | None, typer.Option(help="For a model with an EfficientNet encoder: imagenet, or a file.")
+    ] = None,
+    encoder_lr: Annotated[
+        float, typer.Option(help="Learning rate of that encoder, as a share of --lr.")
+    ] = TrainConfig.encoder_lr,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Learn from this larger model as well (distillation).")
+    ] = None,
+    teacher_share: Annotated[
+        float, typer.Option(help="How much the teacher counts against the labels, 0..1.")
+    ] = TrainConfig.teacher_share,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the run in this folder, by its own recipe.")
     ] = None,
@@ -214,7 +226,10 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
 
     settings = {key: value for key, value in given.items() if key in TrainConfig.__dataclass_fields__}
     settings["data"] = [str(folder.resolve()) for folder in data_folders(given["data"])]
-    settings["weights"] = str(given["weights"].resolve()) if given["weights"] else None
+    for name in ("weights", "teacher"):
+        settings[name] = str(given[name].resolve()) if given[name] else None
+    if given["encoder_weights"] and Path(given["encoder_weights"]).is_file():
+        settings["encoder_weights"] = str(Path(given["encoder_weights"]).resolve())
     if given["classes"] not in SCHEMES and Path(given["classes"]).is_file():
         settings["classes"] = str(Path(given["classes"]).resolve())
     try:
