@@ -19,6 +19,8 @@ class RoadNet(nn.Module):
 
     mean: Tensor
     std: Tensor
+    head: nn.Conv2d
+    """The last layer: its outputs are the logits, but for their order."""
 
     def __init__(self, config: UNetConfig, num_classes: int) -> None:
         super().__init__()
@@ -150,6 +152,5 @@ def build_model(config: UNetConfig, num_classes: int) -> RoadNet:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    assert isinstance(model.head, nn.Conv2d)
     nn.init.normal_(model.head.weight, std=0.01)  # near-uniform first guess
     return model
