@@ -88,7 +88,7 @@ def calibrate(
     model = copy.deepcopy(checkpoint.model)
     with torch.no_grad():
         for parameter in model.head.parameters():
-            parameter /= temperature
+            parameter.div_(temperature)
     return replace(checkpoint, model=model), temperature
 
 
