@@ -43,9 +43,10 @@ check: install  ## Lint, formatting, types.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install  ## Measure the speed of the networks, of a folder and of a video, side by side.
+bench: install  ## Measure the speed of networks, folder, video and training, side by side.
 	$(BIN)/python tests/bench.py
 	$(BIN)/python tests/bench_video.py
+	$(BIN)/python tests/bench_train.py
 
 samples: install  ## Draw the pictures of samples/ again.
 	$(BIN)/python samples/make_samples.py --out samples

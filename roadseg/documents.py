@@ -15,7 +15,9 @@ from typing import Any, Final, Literal, get_args
 from roadseg import __version__
 from roadseg.errors import OutputError
 
-Kind = Literal["download-check", "train", "eval", "scores", "segment", "video", "comparison", "error"]
+Kind = Literal[
+    "download-check", "train", "release", "eval", "scores", "segment", "video", "comparison", "error"
+]
 """scores: of one data set, the file that `eval` leaves for each; comparison: of `report`."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from roadseg.config import Loss
-from roadseg.engine.losses import SegmentationLoss, cross_entropy, dice, lovasz_softmax, ohem
+from roadseg.engine.losses import SegmentationLoss, cross_entropy, dice, distillation, lovasz_softmax, ohem
 
 KINDS: list[Loss] = ["ce", "ce+dice", "ohem", "ohem+dice", "ce+lovasz"]
 
@@ -116,3 +116,13 @@ def test_descending_the_loss_finds_the_truth(kind: Loss) -> None:
         loss(logits, label).backward()
         optimizer.step()
     assert (logits.argmax(1) == label).all()
+
+
+def test_distillation_by_hand() -> None:
+    # Teacher (3/4, 1/4), student (1/2, 1/2): KL = 3/4 ln(3/2) + 1/4 ln(1/2).
+    student = torch.zeros(1, 2, 2, 3)
+    teacher = torch.zeros(1, 2, 2, 3)
+    teacher[:, 0] = math.log(3)
+    expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert distillation(student, teacher).item() == pytest.approx(expected, abs=1e-6)
+    assert distillation(teacher, teacher).item() == pytest.approx(0, abs=1e-6)

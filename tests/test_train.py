@@ -13,13 +13,14 @@ import torch
 import trees
 from conftest import make_cityscapes, tiny_checkpoint, write_png
 
-from roadseg.config import TrainConfig
+from roadseg.config import MODELS, TrainConfig, UNetConfig
 from roadseg.engine import train as train_module
 from roadseg.engine.runs import named_folder, new_folder, resume_training, start_training
 from roadseg.engine.sources import find_sources, unique_names
 from roadseg.engine.train import TrainListener
 from roadseg.errors import CheckpointError, ConfigError, DatasetError, OutputError, RoadsegError
 from roadseg.model.checkpoint import load_checkpoint, previous_of, save_checkpoint
+from roadseg.model.encoder import LiteEncoder
 
 
 def recipe(root: Path, **settings: Any) -> TrainConfig:
@@ -321,3 +322,51 @@ def test_new_folder_counts_up(tmp_path: Path) -> None:
         folder = new_folder(tmp_path, "a")
         assert folder.name == expected
         folder.mkdir()
+
+
+def test_a_teacher_is_learnt_from(cityscapes: Path, tmp_path: Path) -> None:
+    """With the teacher alone (share 1) the student ends up with the teacher's view, not the labels'."""
+    contrary = tiny_checkpoint()
+    with torch.no_grad():
+        contrary.model.head.weight.zero_()
+        contrary.model.head.bias.copy_(torch.tensor([-3.0, 3.0]).repeat_interleave(16))  # all is road
+    save_checkpoint(contrary, tmp_path / "teacher.pt")
+    config = recipe(cityscapes, teacher=str(tmp_path / "teacher.pt"), teacher_share=1.0, epochs=12, lr=0.02)
+    start_training(config, tmp_path / "run", TrainListener())
+    model = load_checkpoint(tmp_path / "run" / "last.pt").model
+    road = model(torch.rand(1, 3, 48, 96) * 255).softmax(1)[:, 1]
+    assert road.mean() > 0.8
+
+
+def test_a_teacher_of_other_classes_is_refused(cityscapes: Path, tmp_path: Path) -> None:
+    save_checkpoint(tiny_checkpoint("cityscapes19"), tmp_path / "teacher.pt")
+    with pytest.raises(CheckpointError, match=r"knows the classes of cityscapes19, not of road"):
+        start_training(
+            recipe(cityscapes, teacher=str(tmp_path / "teacher.pt")), tmp_path / "run", TrainListener()
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_encoder_starts_from_its_weights_at_its_own_rate(cityscapes: Path, tmp_path: Path) -> None:
+    monkey = {"small": UNetConfig(encoder="efficientnet_lite0", stem_stride=4, widths=(8, 8), depths=(1, 1))}
+    given = LiteEncoder("efficientnet_lite0", (9,) * 5)
+    torch.save(given.state_dict(), tmp_path / "given.pth")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, "small", monkey["small"])
+        config = recipe(
+            cityscapes,
+            model="small",
+            encoder_weights=str(tmp_path / "given.pth"),
+            encoder_lr=0.0,
+            ema=0.0,
+            epochs=2,
+            weight_decay=0.0,
+        )
+        start_training(config, tmp_path / "run", TrainListener())
+        resume_training(tmp_path / "run", TrainListener(), device="cpu", workers=0)
+    trained = load_checkpoint(tmp_path / "run" / "last.pt").model.state_dict()
+    name = "levels.1.0.body.0.conv.weight"
+    assert torch.equal(trained[f"encoder.{name}"], given.state_dict()[name])  # its rate is 0
+    assert trained["head.bias"].any()  # the rest has learnt
+    with pytest.raises(ConfigError, match="model nano has no encoder"):
+        recipe(cityscapes, encoder_weights="imagenet")

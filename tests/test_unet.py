@@ -13,6 +13,8 @@ SHAPES = [
     UNetConfig(widths=(8, 16, 24), depths=(0, 1, 2), stem_stride=2, block="separable"),
     UNetConfig(widths=(8, 16), depths=(1, 1), stem_stride=4, norm="group", context=False),
     UNetConfig(widths=(12,), depths=(1,), stem_stride=4),
+    UNetConfig(encoder="efficientnet_lite0", stem_stride=4, widths=(8, 8, 12), depths=(1, 1, 2)),
+    UNetConfig(encoder="efficientnet_lite0", stem_stride=2, widths=(8, 12), depths=(1, 1), block="separable"),
     UNetConfig(architecture="classic", widths=(8, 16, 24), depths=(0, 0, 0)),
     UNetConfig(architecture="classic", widths=(8, 16), depths=(0, 0), norm="group"),
 ]

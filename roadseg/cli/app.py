@@ -101,6 +101,18 @@ def train(
     weights: Annotated[
         Path | None, typer.Option("--weights", "-w", help="Start a new run from these weights.")
     ] = None,
+    encoder_weights: Annotated[
+        str | None, typer.Option(help="For a model with an EfficientNet encoder: imagenet, or a file.")
+    ] = None,
+    encoder_lr: Annotated[
+        float, typer.Option(help="Learning rate of that encoder, as a share of --lr.")
+    ] = TrainConfig.encoder_lr,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Learn from this larger model as well (distillation).")
+    ] = None,
+    teacher_share: Annotated[
+        float, typer.Option(help="How much the teacher counts against the labels, 0..1.")
+    ] = TrainConfig.teacher_share,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the run in this folder, by its own recipe.")
     ] = None,
@@ -190,16 +202,39 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
 
     settings = {key: value for key, value in given.items() if key in TrainConfig.__dataclass_fields__}
     settings["data"] = [str(folder.resolve()) for folder in data_folders(given["data"])]
-    settings["weights"] = str(given["weights"].resolve()) if given["weights"] else None
+    for name in ("weights", "teacher"):
+        settings[name] = str(given[name].resolve()) if given[name] else None
+    if given["encoder_weights"] and Path(given["encoder_weights"]).is_file():
+        settings["encoder_weights"] = str(Path(given["encoder_weights"]).resolve())
     if given["classes"] not in SCHEMES and Path(given["classes"]).is_file():
         settings["classes"] = str(Path(given["classes"]).resolve())
-    try:
-        settings["class_weights"] = [float(w) for w in given["class_weights"].split(",") if w.strip()]
-    except ValueError as error:
-        raise ConfigError(
-            f"class_weights is {given['class_weights']!r}, but must be numbers with commas: 1,2.5"
-        ) from error
+    settings["class_weights"] = _numbers("class_weights", given["class_weights"])
     return settings
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    try:
+        return [float(number) for number in text.split(",") if number.strip()]
+    except ValueError as error:
+        raise ConfigError(f"{name} is {text!r}, but must be numbers with commas: 1,2.5") from error
+
+
+@app.command()
+def release(
+    checkpoints: Annotated[list[Path], typer.Argument(metavar="CHECKPOINT...", help="best.pt, last.pt, ...")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file.")],
+    shares: Annotated[str, typer.Option(help="Of each in the mean, comma-separated; default: equal.")] = "",
+    data: options.Data = [],  # noqa: B006
+    imgsz: options.Imgsz = None,
+    device: options.Device = InferConfig.device,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Make weights to give away: the mean of checkpoints, calibrated on the val part of --data."""
+    from roadseg.cli.releasing import run_release
+
+    run_release(checkpoints, out, _numbers("shares", shares), data, imgsz, device, overwrite, json, quiet)
 
 
 @app.command("eval")

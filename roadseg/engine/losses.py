@@ -91,6 +91,16 @@ def lovasz_softmax(logits_BKHW: Tensor, label_BHW: Tensor) -> Tensor:
     return torch.stack(losses).mean() if losses else logits_BKHW.float().sum() * 0.0
 
 
+def distillation(logits_BKHW: Tensor, teacher_BKHW: Tensor) -> Tensor:
+    """Kullback-Leibler divergence from the teacher's probabilities (Hinton et al. 2015, temperature 1).
+
+    Mean over all pixels, void ones too: of those the teacher is the only one who says something.
+    """
+    student_BKHW = logits_BKHW.float().contiguous().log_softmax(1)
+    truth_BKHW = teacher_BKHW.float().contiguous().log_softmax(1)
+    return F.kl_div(student_BKHW, truth_BKHW, reduction="none", log_target=True).sum(1).mean()
+
+
 class SegmentationLoss(nn.Module):
     """The loss named by `TrainConfig.loss`; the mixed ones are plain sums."""
 

@@ -18,11 +18,14 @@ PLATEAU_PATIENCE = 4
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     """Return the optimizer; weight decay is for convolutions, not for norms and biases (He et al. 2019)."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    groups: list[dict[str, Any]] = []
+    for encoder, lr in ((False, config.lr), (True, config.lr * config.encoder_lr)):
+        parameters = [p for name, p in model.named_parameters() if name.startswith("encoder.") == encoder]
+        groups += [
+            {"params": [p for p in parameters if p.ndim > 1], "lr": lr, "weight_decay": config.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "lr": lr, "weight_decay": 0.0},
+        ]
+    groups = [group for group in groups if group["params"]]
     if config.optimizer == "sgd":
         return SGD(groups, lr=config.lr, momentum=0.9, nesterov=True)
     return (AdamW if config.optimizer == "adamw" else Adam)(groups, lr=config.lr)

@@ -26,7 +26,7 @@ from roadseg.documents import to_json
 from roadseg.engine.comparison import write_comparison
 from roadseg.engine.device import autocast, half_precision, resolve_device
 from roadseg.engine.evaluate import evaluate
-from roadseg.engine.losses import SegmentationLoss
+from roadseg.engine.losses import SegmentationLoss, distillation
 from roadseg.engine.optim import Schedule, make_average, make_optimizer
 from roadseg.engine.predict import Predictor
 from roadseg.engine.sources import Source, evenly, primary_score
@@ -35,7 +35,7 @@ from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 from roadseg.labels import LabelScheme, get_scheme
 from roadseg.media.output import write_text
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from roadseg.model.unet import RoadNet, build_model
+from roadseg.model.unet import PretrainedUNet, RoadNet, build_model
 from roadseg.report.curves import training_report, write_curves, write_results
 
 # Pictures that are drawn after each validation, spread evenly over the validation set.
@@ -102,8 +102,9 @@ class Trainer:
                 f"{self.scheme.num_classes} classes: {', '.join(self.scheme.classes)}."
             )
         torch.manual_seed(config.seed)
-        start = replace(config, weights=None) if scheme else config
+        start = replace(config, weights=None, encoder_weights=None) if scheme else config
         self.model = initial_model(start, self.scheme).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.teacher = teacher_model(config, self.scheme, self.device)
         self.average = make_average(self.model, config.ema)
         self.loss = SegmentationLoss(config.loss, config.class_weights, config.label_smoothing).to(
             self.device
@@ -198,9 +199,9 @@ class Trainer:
             label_BHW = label_BHW.to(self.device, non_blocking=True)
             with autocast(self.device, self.dtype):
                 logits_BKHW = self.model(image_BCHW)
-            loss = self.loss(logits_BKHW, label_BHW)
+            loss = self._loss(image_BCHW, logits_BKHW, label_BHW)
             self.optimizer.zero_grad(set_to_none=True)
-            self.scaler.scale(loss).backward()
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             if self.config.clip_grad:
                 self.scaler.unscale_(self.optimizer)
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_grad)
@@ -221,6 +222,15 @@ class Trainer:
                 "lower --lr."
             )
         return mean, lr
+
+    def _loss(self, image_BCHW: Tensor, logits_BKHW: Tensor, label_BHW: Tensor) -> Tensor:
+        loss: Tensor = self.loss(logits_BKHW, label_BHW)
+        if self.teacher is None:
+            return loss
+        with torch.no_grad(), autocast(self.device, self.dtype):
+            teacher_BKHW = self.teacher(image_BCHW)
+        share = self.config.teacher_share
+        return (1 - share) * loss + share * distillation(logits_BKHW, teacher_BKHW)
 
     def _evaluated_model(self) -> RoadNet:
         """Return the weights that count: the running average if there is one."""
@@ -302,6 +312,18 @@ class Trainer:
         self.history = copy.deepcopy(state["history"])
 
 
+def teacher_model(config: TrainConfig, scheme: LabelScheme, device: torch.device) -> RoadNet | None:
+    """Return the network of `config.teacher`, ready to be asked; CheckpointError when its classes differ."""
+    if config.teacher is None:
+        return None
+    given = load_checkpoint(Path(config.teacher))
+    if given.scheme.classes != scheme.classes:
+        raise CheckpointError(
+            f"{config.teacher}: the teacher knows the classes of {given.scheme.name}, not of {scheme.name}."
+        )
+    return given.model.fold().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
 def initial_model(config: TrainConfig, scheme: LabelScheme) -> RoadNet:
     """Return the network to start from: fresh, or with the weights of `config.weights`.
 
@@ -309,6 +331,8 @@ def initial_model(config: TrainConfig, scheme: LabelScheme) -> RoadNet:
     when it is another network.
     """
     model = build_model(get_model_config(config.model), scheme.num_classes)
+    if config.encoder_weights and isinstance(model, PretrainedUNet):
+        model.encoder.load_imagenet(config.encoder_weights)
     if config.weights is None:
         return model
     given = load_checkpoint(Path(config.weights))

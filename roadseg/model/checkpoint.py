@@ -26,7 +26,8 @@ from roadseg.config import UNetConfig
 from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 from roadseg.labels import LabelScheme
 from roadseg.media.output import cannot_write
-from roadseg.model.unet import RGB_MEAN, RGB_STD, RoadNet, build_model
+from roadseg.model.blocks import RGB_MEAN, RGB_STD
+from roadseg.model.unet import RoadNet, build_model
 
 FORMAT = 1
 METADATA_KEY = "roadseg"

@@ -1,122 +1,17 @@
 """EfficientUNet, a U-Net that spends its time where it counts, and the classic U-Net as its baseline.
 
 Shapes: B batch, C channels, H W pixels of the network's input, K classes; h w pixels of a stage.
-Both networks take `image_BCHW` uint8 or float RGB in 0..255, any height and width from 1 up, and return
+All networks take `image_BCHW` uint8 or float RGB in 0..255, any height and width from 1 up, and return
 `logits_BKHW` float at that same size: normalisation, padding and cropping are the model's own affair.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from roadseg.config import Norm, UNetConfig
-
-# Mean and deviation of ImageNet's RGB pixels in 0..255, as torchvision's backbones use.
-RGB_MEAN = (123.675, 116.28, 103.53)
-RGB_STD = (58.395, 57.12, 57.375)
-
-
-def _norm(kind: Norm, channels: int) -> nn.Module:
-    if kind == "batch":
-        return nn.BatchNorm2d(channels)
-    # Wu & He 2018 use 32 groups on wide nets; 8 channels a group suits narrow ones, and must divide them.
-    groups = max(1, channels // 8)
-    while channels % groups:
-        groups -= 1
-    return nn.GroupNorm(groups, channels)
-
-
-class ConvNorm(nn.Sequential):
-    """Convolution (no bias) -> normalisation -> ReLU (optional); `same` padding."""
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: int,
-        *,
-        norm: Norm,
-        stride: int = 1,
-        groups: int = 1,
-        dilation: int = 1,
-        act: bool = True,
-    ) -> None:
-        super().__init__()
-        pad = dilation * (kernel // 2)
-        self.conv: nn.Module = nn.Conv2d(
-            inputs, outputs, kernel, stride, pad, dilation=dilation, groups=groups, bias=False
-        )
-        self.norm: nn.Module = _norm(norm, outputs)
-        self.act = nn.ReLU(inplace=True) if act else nn.Identity()
-
-    def fold(self) -> None:
-        """Put an evaluated BatchNorm's scale and shift into the convolution."""
-        if isinstance(self.norm, nn.BatchNorm2d) and isinstance(self.conv, nn.Conv2d):
-            self.conv = fuse_conv_bn_eval(self.conv, self.norm)
-            self.norm = nn.Identity()
-
-
-class Residual(nn.Module):
-    """Two convolutions and the identity (He et al. 2016); separable: depthwise then pointwise, once each."""
-
-    def __init__(self, channels: int, config: UNetConfig) -> None:
-        super().__init__()
-        if config.block == "plain":
-            first = ConvNorm(channels, channels, 3, norm=config.norm)
-            second = ConvNorm(channels, channels, 3, norm=config.norm, act=False)
-        else:
-            first = ConvNorm(channels, channels, 3, norm=config.norm, groups=channels)
-            second = ConvNorm(channels, channels, 1, norm=config.norm, act=False)
-        self.body = nn.Sequential(first, second)
-
-    def forward(self, x_BChw: Tensor) -> Tensor:
-        return F.relu(x_BChw + self.body(x_BChw), inplace=not self.training)
-
-
-class Context(nn.Module):
-    """A view of the whole picture at the lowest resolution, for little time.
-
-    Depthwise 3x3 convolutions with dilations 1, 2 and 4 (after ASPP, Chen et al. 2017) and the global mean
-    (ParseNet, Liu et al. 2015), mixed by one pointwise convolution and added.
-    """
-
-    def __init__(self, channels: int, norm: Norm) -> None:
-        super().__init__()
-        self.views = nn.ModuleList(
-            ConvNorm(channels, channels, 3, norm=norm, groups=channels, dilation=d) for d in (1, 2, 4)
-        )
-        self.mean = nn.Conv2d(channels, channels, 1)
-        self.mix = ConvNorm(3 * channels, channels, 1, norm=norm, act=False)
-
-    def forward(self, x_BChw: Tensor) -> Tensor:
-        near = self.mix(torch.cat([view(x_BChw) for view in self.views], dim=1))
-        whole = self.mean(x_BChw.mean((2, 3), keepdim=True))
-        return F.relu(x_BChw + near + whole)
-
-
-class Join(nn.Module):
-    """A decoder step: the coarse features, doubled in size, meet the encoder's at the finer size."""
-
-    def __init__(self, coarse: int, fine: int, config: UNetConfig) -> None:
-        super().__init__()
-        self.skip = config.skip
-        self.project = ConvNorm(coarse, fine, 1, norm=config.norm)
-        inputs = fine if config.skip == "sum" else 2 * fine
-        if config.block == "plain":
-            self.refine: nn.Module = ConvNorm(inputs, fine, 3, norm=config.norm)
-        else:
-            self.refine = nn.Sequential(
-                ConvNorm(inputs, inputs, 3, norm=config.norm, groups=inputs),
-                ConvNorm(inputs, fine, 1, norm=config.norm),
-            )
-
-    def forward(self, coarse_BChw: Tensor, fine_BChw: Tensor) -> Tensor:
-        # Nearest, not bilinear: as good before a 3x3 convolution, faster, and deterministic on CUDA.
-        up = F.interpolate(self.project(coarse_BChw), scale_factor=2.0, mode="nearest")
-        both = up + fine_BChw if self.skip == "sum" else torch.cat([up, fine_BChw], dim=1)
-        refined: Tensor = self.refine(both)
-        return refined
+from roadseg.model.blocks import RGB_MEAN, RGB_STD, Context, ConvNorm, Join, Residual
+from roadseg.model.encoder import LiteEncoder
 
 
 class RoadNet(nn.Module):
@@ -124,6 +19,8 @@ class RoadNet(nn.Module):
 
     mean: Tensor
     std: Tensor
+    head: nn.Conv2d
+    """The last layer: its outputs are the logits, but for their order."""
 
     def __init__(self, config: UNetConfig, num_classes: int) -> None:
         super().__init__()
@@ -186,6 +83,33 @@ class EfficientUNet(RoadNet):
         return out
 
 
+class PretrainedUNet(RoadNet):
+    """EfficientUNet with an EfficientNet-Lite as its encoder, whose features, narrowed, are the skips."""
+
+    def __init__(self, config: UNetConfig, num_classes: int) -> None:
+        super().__init__(config, num_classes)
+        assert config.encoder is not None
+        widths = config.widths
+        self.encoder = LiteEncoder(config.encoder, config.depths, config.stem_stride)
+        self.laterals = nn.ModuleList(
+            ConvNorm(a, b, 1, norm=config.norm) for a, b in zip(self.encoder.channels, widths, strict=True)
+        )
+        self.context = Context(widths[-1], config.norm) if config.context else nn.Identity()
+        self.joins = nn.ModuleList(
+            Join(widths[i + 1], widths[i], config) for i in reversed(range(len(widths) - 1))
+        )
+        self.head = nn.Conv2d(widths[0], num_classes * config.stem_stride**2, 1)
+        self.shuffle = nn.PixelShuffle(config.stem_stride)
+
+    def network(self, x_BCHW: Tensor) -> Tensor:
+        fine = [narrow(x) for narrow, x in zip(self.laterals, self.encoder(x_BCHW), strict=True)]
+        x = self.context(fine.pop())
+        for join in self.joins:
+            x = join(x, fine.pop())
+        out: Tensor = self.shuffle(self.head(x))
+        return out
+
+
 def _double(inputs: int, outputs: int, norm: Norm) -> nn.Sequential:
     return nn.Sequential(ConvNorm(inputs, outputs, 3, norm=norm), ConvNorm(outputs, outputs, 3, norm=norm))
 
@@ -219,7 +143,10 @@ class ClassicUNet(RoadNet):
 
 def build_model(config: UNetConfig, num_classes: int) -> RoadNet:
     """Make the network of `config`, with fresh weights (He initialisation for ReLU)."""
-    model = (EfficientUNet if config.architecture == "efficient" else ClassicUNet)(config, num_classes)
+    if config.architecture == "classic":
+        model: RoadNet = ClassicUNet(config, num_classes)
+    else:
+        model = (PretrainedUNet if config.encoder else EfficientUNet)(config, num_classes)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

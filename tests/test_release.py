@@ -1,0 +1,79 @@
+"""Released weights: the mean of checkpoints, and probabilities that come true."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_checkpoint
+from typer.testing import CliRunner
+
+from roadseg.cli.app import app
+from roadseg.dataset.samples import find_samples
+from roadseg.engine.release import calibrate, fit_temperature, mean_of
+from roadseg.errors import CheckpointError, ConfigError, DatasetError
+from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+
+def constant(value: float) -> Checkpoint:
+    checkpoint = tiny_checkpoint()
+    with torch.no_grad():
+        for parameter in checkpoint.model.parameters():
+            parameter.fill_(value)
+    return checkpoint
+
+
+def test_the_mean_by_hand() -> None:
+    mean = mean_of([constant(1.0), constant(5.0)]).model
+    assert all((p == 3).all() for p in mean.parameters())
+    shared = mean_of([constant(1.0), constant(5.0)], [3, 1]).model
+    assert all((p == 2).all() for p in shared.parameters())
+
+
+def test_only_the_same_network_and_classes_can_be_averaged() -> None:
+    with pytest.raises(CheckpointError, match="another network, or of other classes"):
+        mean_of([tiny_checkpoint(), tiny_checkpoint("idd7")])
+    with pytest.raises(CheckpointError, match="another network"):
+        mean_of([tiny_checkpoint(), tiny_checkpoint(widths=(4, 8))])
+    for shares in ([1.0], [1.0, 0.0]):
+        with pytest.raises(ConfigError, match="a positive number for each"):
+            mean_of([tiny_checkpoint(), tiny_checkpoint()], shares)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_the_temperature_that_made_the_labels_is_found(temperature: float) -> None:
+    chance = torch.Generator().manual_seed(1)
+    logits = torch.randn(200_000, 3, generator=chance) * 2
+    labels = torch.multinomial((logits / temperature).softmax(1), 1, generator=chance).flatten()
+    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.02)
+
+
+def test_calibrating_divides_the_logits_and_leaves_the_masks(cityscapes: Path) -> None:
+    sure = tiny_checkpoint()
+    torch.nn.init.normal_(sure.model.head.weight, std=3.0)
+    samples = find_samples(cityscapes, "val")
+    calm, temperature = calibrate(sure, samples, device="cpu")
+    assert temperature > 1.5  # a network that knows nothing, and says so loudly
+    picture = torch.rand(1, 3, 48, 96) * 255
+    torch.testing.assert_close(calm.model(picture) * temperature, sure.model(picture), rtol=1e-4, atol=1e-4)
+    with pytest.raises(DatasetError, match="no pictures to calibrate on"):
+        calibrate(sure, [])
+
+
+def test_the_command(cityscapes: Path, tmp_path: Path) -> None:
+    for name, value in (("a.pt", 1.0), ("b.pt", 3.0)):
+        save_checkpoint(constant(value), tmp_path / name)
+    out = tmp_path / "mean.safetensors"
+    command = ["release", str(tmp_path / "a.pt"), str(tmp_path / "b.pt"), "--out", str(out), "--imgsz", "96"]
+    done = CliRunner().invoke(app, [*command, "--data", str(cityscapes), "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    assert "temperature" in done.stderr
+    released = load_checkpoint(out)
+    assert released.imgsz == 96
+    assert (released.model.stages[0][0].body[0].conv.weight == 2).all()
+    before = out.read_bytes()
+    again = CliRunner().invoke(app, command)
+    assert isinstance(again.exception, SystemExit) or again.exit_code != 0
+    assert out.read_bytes() == before
+    wrong = CliRunner().invoke(app, [*command[:-4], "--out", str(tmp_path / "x.pt")])
+    assert wrong.exit_code != 0
+    assert not (tmp_path / "x.pt").exists()
