@@ -36,7 +36,7 @@ TRAIN = ("--model", "nano", "--imgsz", 64, "--batch-size", 3, "--workers", 0, "-
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("train",), ("eval",), ("segment",), ("video",), ("download-check",)]
+    "command", [(), ("train",), ("eval",), ("segment",), ("video",), ("report",), ("download-check",)]
 )
 def test_help(command: tuple[str, ...]) -> None:
     result = run(*command, "--help")

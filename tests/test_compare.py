@@ -321,7 +321,7 @@ def test_every_format_at_once(two_runs: tuple[Path, Path], tmp_path: Path) -> No
     assert result.exit_code == 0, result.output
     assert "+16.67" in result.stdout
     assert "B is better than A on 1 of 2 pictures, worse on 1, the same on 0." in result.stdout
-    assert "A has 1 pictures that another run lacks" in result.stderr
+    assert "A has 1 picture that another run lacks" in result.stderr
     assert sorted((tmp_path / "out").iterdir()) == sorted(outs)
     assert json.loads(outs[1].read_text())["bootstrap"]["seed"] == 3
     before = [out.read_bytes() for out in outs]

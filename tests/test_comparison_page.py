@@ -50,6 +50,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory, page: Path) -> Iterator["w
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    driver.get("about:blank")
+    driver.get_log("performance")  # the browser's own first page is none of ours
     driver.get(page.as_uri())
     yield driver
     driver.quit()

@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 from roadseg import documents
 from roadseg.cli.app import app
 from roadseg.documents import KINDS, Kind, schema_of
-from roadseg.model.checkpoint import save_checkpoint
+from roadseg.engine.evaluate import Evaluation, ImageResult, write_evaluation
+from roadseg.labels import get_scheme
+from roadseg.metrics import ConfusionMatrix, per_image, scores
+from roadseg.model.checkpoint import load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,6 +60,33 @@ def test_train(place: Path, tmp_path: Path) -> None:
     assert (document["epochs"], document["best_epoch"], document["finished"]) == (1, 1, True)
     assert document["best_score"] == document["history"][0]["score"]
     assert json.loads((tmp_path / "a" / "report.json").read_text()) == document
+
+
+def test_release(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mean.safetensors"
+    document, code = call("release", place / "tiny.pt", place / "tiny.pt", "--out", out)
+    assert (document["schema"], code) == ("roadseg/release", 0)
+    assert document["weights_sha256"] == load_checkpoint(out).digest()
+
+
+def test_report(tmp_path: Path) -> None:
+    runs = [scored(tmp_path / name, right) for name, right in (("a", 3), ("b", 5))]
+    document, code = call("report", *runs)
+    assert (document["schema"], code) == ("roadseg/comparison", 0)
+    assert document["compared"] == "roadseg/scores"
+    assert document["pictures"]["common"] == 1
+    document, code = call("report", runs[0], runs[0])
+    assert (document["schema"], code) == ("roadseg/error", 1)
+
+
+def scored(folder: Path, right: int) -> Path:
+    """What eval leaves of one picture with 8 pixels of road, of which so many were found."""
+    matrix = ConfusionMatrix.from_counts([[9, 1, 0], [8 - right, right, 0]])
+    road = get_scheme("road")
+    one = scores(matrix, road.classes)
+    image = ImageResult("a", matrix, one)
+    write_evaluation(Evaluation(road, (image,), matrix, one, per_image([one], road.classes)), folder)
+    return folder
 
 
 def test_eval(place: Path, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from roadseg.media.table import FORMULA, csv_text, plain_text
 
 TEXTS = [
-    "plain.png", "=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "＝1", "'", "''x", "'=1", 'a "b", c', "a\r\nb", "ü 道 🚗", "",
+    "plain.png", "=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "＝1",
+    "'", "''x", "'=1", 'a "b", c', "a\r\nb", "ü 道 🚗", "",
 ]  # fmt: skip
 
 

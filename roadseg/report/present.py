@@ -13,6 +13,7 @@ from roadseg.report.compare import ROAD_SHARE, Against, Comparison, measures
 
 SHOWN: Final = 10
 """Pictures that are listed where the runs disagree most; JSON and CSV have all."""
+_COMMANDS: Final = {"roadseg/scores": "eval"}  # where a document is not called after its command
 _NO_SHARES: Final = ("seconds", "frames per second", "loss of the best epoch")
 
 
@@ -70,7 +71,7 @@ def tables(comparison: Comparison) -> list[Table]:
         found.append(
             Table(
                 f"Where they disagree most ({comparison.measure})",
-                ["picture", *names, "points"],
+                ["picture", *names, "points apart"],
                 [
                     [r.picture, *(number("", v) for v in r.values), f"{100 * r.spread:.2f}"]
                     for r in comparison.rows[:SHOWN]
@@ -89,9 +90,8 @@ def notes(comparison: Comparison) -> list[str]:
     """What one must know to read the tables, in sentences."""
     said = [f"{run.name}: {note}." for run in comparison.runs for note in run.notes]
     for name, pictures in comparison.left_out.items():
-        said.append(
-            f"{name} has {len(pictures)} pictures that another run lacks; differences leave them out."
-        )
+        what = "1 picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
+        said.append(f"{name} has {what} that another run lacks; differences leave out what not all have.")
     return said
 
 
@@ -118,8 +118,9 @@ def method(comparison: Comparison) -> str:
 
 def to_markdown(comparison: Comparison) -> str:
     """The tables as GitHub-flavoured Markdown."""
-    lines = [f"# {_marked(heading(comparison))}", ""]
-    lines += [f"- {_marked(note)}" for note in notes(comparison)]
+    lines = [f"# {_marked(heading(comparison))}"]
+    if said := notes(comparison):
+        lines += ["", *(f"- {_marked(note)}" for note in said)]
     for table in tables(comparison):
         lines += ["", f"## {_marked(table.title)}", "", _line(table.columns)]
         lines.append("|" + "|".join([" --- ", *[" ---: "] * (len(table.columns) - 1)]) + "|")
@@ -166,7 +167,7 @@ def to_html(comparison: Comparison) -> str:
     return environment.get_template("comparison.html").render(
         heading=heading(comparison),
         version=__version__,
-        schema=comparison.runs[0].schema.removeprefix("roadseg/"),
+        command=_COMMANDS.get(comparison.runs[0].schema, comparison.runs[0].schema.removeprefix("roadseg/")),
         runs=comparison.runs,
         notes=notes(comparison),
         headline=first,
