@@ -137,7 +137,8 @@ def to_markdown(comparison: Comparison) -> str:
 
 def heading(comparison: Comparison) -> str:
     """The runs by name."""
-    return " and ".join(run.name for run in comparison.runs)
+    *names, last = [run.name for run in comparison.runs]
+    return f"{', '.join(names)} and {last}" if names else last
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -210,11 +211,11 @@ def _dots(comparison: Comparison, index: int) -> dict[str, Any]:
     """Each picture by its value in the first run and in run `index`, on a square of 100 units."""
     pairs = [(row.picture, row.values[0], row.values[index]) for row in comparison.rows]
     known = [(name, x, y) for name, x, y in pairs if x is not None and y is not None]
-    low = min((min(x, y) for _, x, y in known), default=0.0)
-    low, high = math.floor(low * 10) / 10, 1.0 if comparison.measure != ROAD_SHARE else None
-    if high is None:
-        high = math.ceil(10 * max((max(x, y) for _, x, y in known), default=1.0)) / 10
-    low = min(low, high - 0.1)
+    most = max((max(x, y) for _, x, y in known), default=1.0)
+    least = min((min(x, y) for _, x, y in known), default=0.0)
+    # fifths have quarters that are round; IoU ends at 100 %
+    high = math.ceil(5 * most) / 5 if comparison.measure == ROAD_SHARE else 1.0
+    low = min(math.floor(5 * least) / 5, high - 0.2)
 
     def place(value: float) -> float:
         return round(100 * (value - low) / (high - low), 2)
