@@ -80,6 +80,8 @@ def test_merged_shards_compare_as_a_run(place: Path, tmp_path: Path) -> None:
     (difference,) = data["differences"]
     assert (difference["higher"], difference["lower"], difference["same"]) == (0, 0, 6)
     assert all(values == {"difference": 0, "low": 0, "high": 0} for values in difference["measures"].values())
+    shown = run("report", place / "whole", place / "parts", "--out", tmp_path / "c.html").stdout
+    assert "disagree" not in shown + (tmp_path / "c.html").read_text()
 
 
 def test_a_missing_shard_is_named(place: Path, tmp_path: Path) -> None:

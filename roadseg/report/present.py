@@ -67,18 +67,19 @@ def tables(comparison: Comparison) -> list[Table]:
             for name, values in one.measures.items()
         ]
         found.append(Table(title(one), ["", "points", "95 % interval", "beyond chance"], rows))
-    if comparison.against:
-        found.append(
-            Table(
-                f"Where they disagree most ({comparison.measure})",
-                ["picture", *names, "points apart"],
-                [
-                    [r.picture, *(number("", v) for v in r.values), f"{100 * r.spread:.2f}"]
-                    for r in comparison.rows[:SHOWN]
-                ],
-            )
-        )
-    return found
+    disagreements = _disagreements(comparison)
+    return [*found, disagreements] if disagreements else found
+
+
+def _disagreements(comparison: Comparison) -> Table | None:
+    apart = [row for row in comparison.rows[:SHOWN] if row.spread > 0]
+    if not apart:
+        return None
+    return Table(
+        f"Where they disagree most ({comparison.measure})",
+        ["picture", *(run.name for run in comparison.runs), "points apart"],
+        [[r.picture, *(number("", v) for v in r.values), f"{100 * r.spread:.2f}"] for r in apart],
+    )
 
 
 def title(one: Against) -> str:
@@ -164,16 +165,15 @@ def to_html(comparison: Comparison) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    first, *rest = tables(comparison)
     return environment.get_template("comparison.html").render(
         heading=heading(comparison),
         version=__version__,
         command=_COMMANDS.get(comparison.runs[0].schema, comparison.runs[0].schema.removeprefix("roadseg/")),
         runs=comparison.runs,
         notes=notes(comparison),
-        headline=first,
+        headline=tables(comparison)[0],
         differences=[_pair(comparison, i) for i in range(len(comparison.against))],
-        disagreements=rest[-1] if rest else None,
+        disagreements=_disagreements(comparison),
         method=method(comparison) if comparison.against else "",
         settings=_settings(comparison),
     )
