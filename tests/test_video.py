@@ -201,8 +201,8 @@ def test_masks_table_report_and_mask_video_agree(tmp_path: Path) -> None:
     assert (masks[0][24:] == 255).all()
     assert all((a[..., 0] == b).all() for a, b in zip(decoded(tmp_path / "m.mkv"), masks, strict=True))
     rows = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8-sig").splitlines()))
-    assert [row["road_percent"] for row in rows] == ["50.000"] * 12
-    assert [row["changed_percent"] for row in rows] == ["0.000"] * 12
+    assert [float(row["road_percent"]) for row in rows] == [50.0] * 12
+    assert [float(row["changed_percent"]) for row in rows] == [0.0] * 12
     assert float(rows[0]["confidence"]) == pytest.approx(0.982, abs=0.001)  # the sigmoid of 4
     report = json.loads((tmp_path / "out.json").read_text())
     assert (report["frames_written"], report["frames_found_in_the_output"]) == (12, 12)
