@@ -55,7 +55,10 @@ class _Plain:
             raise ConfigError(
                 f"{cls.__name__} has no setting {', '.join(unknown)}: another version of roadseg wrote it."
             )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+        except TypeError as error:  # compared with a value of another type
+            raise ConfigError(f"{cls.__name__}: a setting is of the wrong type ({error}).") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,21 +110,19 @@ class UNetConfig(_Plain):
 
 MODELS: dict[str, UNetConfig] = {
     "nano": UNetConfig(widths=(16, 32, 64, 96), depths=(1, 1, 2, 2), block="separable"),
-    "small": UNetConfig(widths=(32, 48, 96, 160), depths=(0, 1, 2, 2)),
-    "lite4": UNetConfig(
+    "small": UNetConfig(
         encoder="efficientnet_lite0", stem_stride=4, widths=(24, 32, 48, 96), depths=(1, 2, 2, 6)
     ),
-    "lite5": UNetConfig(
-        encoder="efficientnet_lite0", stem_stride=4, widths=(24, 32, 48, 96, 128), depths=(1, 2, 2, 6, 2)
+    "base": UNetConfig(
+        encoder="efficientnet_lite2", stem_stride=2, widths=(24, 32, 64, 128), depths=(1, 3, 3, 8)
     ),
-    "lite": UNetConfig(
-        encoder="efficientnet_lite0", stem_stride=2, widths=(24, 32, 64, 96, 160), depths=(1, 2, 2, 6, 5)
-    ),
-    "base": UNetConfig(widths=(32, 64, 128, 192, 256), depths=(1, 2, 2, 3, 3), stem_stride=2),
     "unet": UNetConfig(
         architecture="classic", widths=(64, 128, 256, 512, 1024), depths=(0,) * 5, skip="concat"
     ),
 }
+
+
+DEFAULT_MODEL = "small"
 
 
 def get_model_config(name: str) -> UNetConfig:
@@ -272,7 +273,8 @@ class TrainConfig(_Plain):
     """Name of their layout; None: found by looking."""
     classes: str = "road"
     """Label scheme: road, cityscapes19, cityscapes-category7, camvid11, idd7 or a JSON file."""
-    model: str = "small"
+    model: str | None = None
+    """A name in `MODELS`; None: that of `weights`, or `small`."""
     weights: str | None = None
     """Start from the weights of this checkpoint (its head is replaced when the classes differ)."""
     encoder_weights: str | None = None
@@ -328,7 +330,10 @@ class TrainConfig(_Plain):
             ("augment", AugmentStrength),
         ):
             _one_of(name, getattr(self, name), kind)
-        if self.encoder_weights and not get_model_config(self.model).encoder:
+        network = get_model_config(self.model or DEFAULT_MODEL)
+        if self.encoder_weights and self.weights:
+            raise ConfigError("encoder_weights and weights are both given, but a run starts from one.")
+        if self.encoder_weights and not network.encoder:
             raise ConfigError(
                 f"encoder_weights is given, but model {self.model} has no encoder for which there are any."
             )

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 import roadseg
 from roadseg.cli import options, render
 from roadseg.config import (
+    DEFAULT_MODEL,
     Audio,
     AugmentStrength,
     Cache,
@@ -128,9 +129,15 @@ def train(
     classes: Annotated[
         str, typer.Option(help="road, cityscapes19, cityscapes-category7, camvid11, idd7, or a JSON file.")
     ] = TrainConfig.classes,
-    model: Annotated[str, typer.Option(help="nano, small, base or unet.")] = TrainConfig.model,
+    model: Annotated[
+        str | None, typer.Option(help="nano, small, base or unet; default: that of --weights, or small.")
+    ] = TrainConfig.model,
     weights: Annotated[
         Path | None, typer.Option("--weights", "-w", help="Start a new run from these weights.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Settings to start from: road-small, or a JSON file (a run's config.json)."),
     ] = None,
     encoder_weights: Annotated[
         str | None, typer.Option(help="For a model with an EfficientNet encoder: imagenet, or a file.")
@@ -195,12 +202,11 @@ def train(
     """Train a model; leaves checkpoints, results.csv, curves and pictures in runs/train/NAME."""
     given = locals()
     from roadseg.cli.training import TrainDisplay
-    from roadseg.engine.runs import named_folder, new_folder, resume_training, start_training
+    from roadseg.engine.runs import named_folder, new_folder, read_recipe, resume_training, start_training
 
     heeded = ("resume", "device", "workers", "quiet")
     others = [option for option in ctx.command.params if option.name not in heeded]
-    sources = {option.opts[0]: ctx.get_parameter_source(option.name or "") for option in others}
-    ignored = [flag for flag, source in sources.items() if source and source.name == "COMMANDLINE"]
+    ignored = [option.opts[0] for option in others if _is_given(ctx, option.name or "")]
     if resume and ignored:
         raise ConfigError(
             f"--resume goes on by the run's own recipe: leave out {', '.join(ignored)}, or start a new run."
@@ -209,11 +215,21 @@ def train(
         if resume:
             result = resume_training(resume, display, device=device, workers=workers)
         else:
-            config = TrainConfig.from_dict(_settings(given))
-            auto = f"{Path(classes).stem}-{model}"
+            own = read_recipe(recipe) if recipe else {}
+            given["data"] = data or [Path(folder) for folder in own.get("data", [])]
+            settings = _settings(given)
+            settings |= {k: v for k, v in own.items() if k != "data" and not _is_given(ctx, k)}
+            config = TrainConfig.from_dict(settings)
+            network = config.model or (Path(config.weights).stem if config.weights else DEFAULT_MODEL)
+            auto = f"{Path(config.classes).stem}-{network}"
             folder = new_folder(runs, auto) if name is None else named_folder(runs, name)
             result = start_training(config, folder, display)
     display.finished(result)
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:

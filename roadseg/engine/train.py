@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from roadseg.config import InferConfig, TrainConfig, get_model_config
+from roadseg.config import DEFAULT_MODEL, InferConfig, TrainConfig, get_model_config
 from roadseg.dataset.augment import make_augmentation
 from roadseg.dataset.segmentation import (
     EpochSampler,
@@ -82,21 +82,22 @@ class Trainer:
         folder: Path,
         listener: TrainListener | None = None,
         *,
-        scheme: LabelScheme | None = None,
+        restored: Checkpoint | None = None,
     ) -> None:
-        """`scheme` is that of a run to `restore`: the files of its classes and first weights are not read."""
+        """`restored` is the `last.pt` of a run to go on with: classes and network are its own, and the files
+        that the run once started from are not read."""
         self.config, self.sources, self.folder = config, sources, folder
         self.listener = listener or TrainListener()
         self.device = resolve_device(config.device)
-        self.scheme = scheme or get_scheme(config.classes)
+        self.scheme = restored.scheme if restored else get_scheme(config.classes)
         if config.class_weights and len(config.class_weights) != self.scheme.num_classes:
             raise ConfigError(
                 f"class_weights has {len(config.class_weights)} values, but {self.scheme.name} has "
                 f"{self.scheme.num_classes} classes: {', '.join(self.scheme.classes)}."
             )
         torch.manual_seed(config.seed)
-        start = replace(config, weights=None, encoder_weights=None) if scheme else config
-        self.model = initial_model(start, self.scheme).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = copy.deepcopy(restored.model) if restored else initial_model(config, self.scheme)
+        self.model: RoadNet = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = teacher_model(config, self.scheme, self.device)
         self.average = make_average(self.model, config.ema)
         self.loss = SegmentationLoss(config.loss, config.class_weights, config.label_smoothing).to(
@@ -125,9 +126,11 @@ class Trainer:
         )
         self.schedule = Schedule(self.optimizer, config, len(self.loader))
         self.history: list[dict[str, Any]] = []
+        if restored:
+            self._restore(restored)
 
     def run(self) -> TrainResult:
-        """Train until the epochs are done or the score stops growing. Call `restore` before, to go on."""
+        """Train until the epochs are done or the score stops growing."""
         unread = [] if self.config.cache != "none" else self.dataset.samples  # a cache reads them anyway
         unread = unread + [sample for source in self.sources for sample in source.val]
         require_good_labels(unread, self.scheme, self.listener.checking)
@@ -272,7 +275,7 @@ class Trainer:
         }
         save_checkpoint(checkpoint, self.folder / "last.pt", keep_previous=True)
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def _restore(self, checkpoint: Checkpoint) -> None:
         """Take over the state of `last.pt`: the run goes on as if it had never stopped."""
         state = checkpoint.training
         if state is None:
@@ -306,18 +309,19 @@ def initial_model(config: TrainConfig, scheme: LabelScheme) -> RoadNet:
     """Return the network to start from: fresh, or with the weights of `config.weights`.
 
     Where that checkpoint has other classes, everything but the head is taken over. Raises CheckpointError
-    when it is another network.
+    when it is another network than the one that is asked for.
     """
-    model = build_model(get_model_config(config.model), scheme.num_classes)
-    if config.encoder_weights and isinstance(model, PretrainedUNet):
-        model.encoder.load_imagenet(config.encoder_weights)
     if config.weights is None:
+        model = build_model(get_model_config(config.model or DEFAULT_MODEL), scheme.num_classes)
+        if config.encoder_weights and isinstance(model, PretrainedUNet):
+            model.encoder.load_imagenet(config.encoder_weights)
         return model
     given = load_checkpoint(Path(config.weights))
-    if given.model.config != model.config:
+    if config.model and given.model.config != get_model_config(config.model):
         raise CheckpointError(
-            f"{config.weights}: holds another network than --model {config.model}; name the one it is of."
+            f"{config.weights}: holds another network than --model {config.model}; leave that out."
         )
+    model = build_model(given.model.config, scheme.num_classes)
     weights = given.model.state_dict()
     if given.scheme.classes != scheme.classes:
         weights = {name: tensor for name, tensor in weights.items() if not name.startswith("head.")}
