@@ -17,6 +17,7 @@ from roadseg.config import (
     AugmentStrength,
     Cache,
     Codec,
+    Encoder,
     Ids,
     InferConfig,
     Loss,
@@ -139,9 +140,11 @@ def train(
         str | None,
         typer.Option(help="Settings to start from: road-small, or a JSON file (a run's config.json)."),
     ] = None,
-    encoder_weights: Annotated[
-        str | None, typer.Option(help="For a model with an EfficientNet encoder: imagenet, or a file.")
+    encoder: Annotated[
+        Encoder | None,
+        typer.Option(help="Another encoder for the model."),
     ] = None,
+    encoder_weights: Annotated[str | None, typer.Option(help="Of the encoder: imagenet, or a file.")] = None,
     encoder_lr: Annotated[
         float, typer.Option(help="Learning rate of that encoder, as a share of --lr.")
     ] = TrainConfig.encoder_lr,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from roadseg.config import DEFAULT_MODEL, InferConfig, TrainConfig, get_model_config
+from roadseg.config import InferConfig, TrainConfig, get_model_config
 from roadseg.dataset.augment import make_augmentation
 from roadseg.dataset.segmentation import (
     EpochSampler,
@@ -312,7 +312,7 @@ def initial_model(config: TrainConfig, scheme: LabelScheme) -> RoadNet:
     when it is another network than the one that is asked for.
     """
     if config.weights is None:
-        model = build_model(get_model_config(config.model or DEFAULT_MODEL), scheme.num_classes)
+        model = build_model(config.network, scheme.num_classes)
         if config.encoder_weights and isinstance(model, PretrainedUNet):
             model.encoder.load_imagenet(config.encoder_weights)
         return model
