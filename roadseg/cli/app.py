@@ -243,6 +243,7 @@ def evaluate(
     workers: options.Workers = TrainConfig.workers,
     device: options.Device = InferConfig.device,
     amp: options.Amp = InferConfig.amp,
+    html: options.Html = True,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -251,7 +252,7 @@ def evaluate(
 
     config = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
     run_evaluation(
-        data, dataset, weights, split, out, save_predictions, overwrite, config, workers, json, quiet
+        data, dataset, weights, split, out, save_predictions, overwrite, config, workers, json, quiet, html
     )
 
 

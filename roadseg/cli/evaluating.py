@@ -1,5 +1,6 @@
 """How `roadseg eval` runs over several data sets and looks."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from roadseg.engine.evaluate import (
     refuse_to_replace,
     write_evaluation,
 )
+from roadseg.engine.pages import PAGE, evaluation_album
 from roadseg.engine.predict import Predictor
 from roadseg.engine.runs import new_folder
 from roadseg.engine.sources import unique_names
 from roadseg.model.checkpoint import load_checkpoint
+from roadseg.report.html.evaluation import eval_page
+from roadseg.report.html.page import require_ours, write_page
 
 
 def run_evaluation(
@@ -33,6 +37,7 @@ def run_evaluation(
     workers: int,
     as_json: bool,
     quiet: bool,
+    html: bool,
 ) -> None:
     """Score every folder of `data`, write a report for each, and show the scores."""
     folders = data_folders(data)
@@ -42,14 +47,21 @@ def run_evaluation(
     fraction = checkpoint.recipe.get("val_fraction") or TrainConfig.val_fraction
     samples = [find_samples(folder, split, dataset, val_fraction=fraction) for folder in folders]
     targets = [out / name if out and len(names) > 1 else out for name in names]
+    files = (*REPORT_FILES, *((PAGE,) if html else ()))
     saves = [save_predictions / name if save_predictions else None for name in names]
     if not overwrite:
-        refuse_to_replace(target / name for target in targets if target for name in REPORT_FILES)
+        refuse_to_replace(target / name for target in targets if target for name in files)
         for save, pictures in zip(saves, samples, strict=True):
             refuse_to_replace(prediction_path(save, picture) for picture in pictures if save)
+    for target in targets:
+        if target and html:
+            require_ours(target / PAGE)
     predictor = Predictor(checkpoint, config)
     documents: list[dict[str, Any]] = []
     for name, folder, pictures, target, save in zip(names, folders, samples, targets, saves, strict=True):
+        target = target or new_folder(Path("runs/eval"), name)
+        album = evaluation_album(target / PAGE, predictor, pictures) if html else None
+        started = time.perf_counter()
         with render.progress(f"Scoring {name}", "pictures", quiet) as update:
             result = evaluate(
                 predictor,
@@ -59,17 +71,23 @@ def run_evaluation(
                 workers=workers,
                 progress=update,
                 save_predictions=save,
+                look=album.add if album else None,
             )
+        seconds = time.perf_counter() - started
         settings = {
+            "command_line": render.command_line(),
             "data": str(folder),
             "split": split,
             "weights": checkpoint.source,
             "imgsz": predictor.imgsz,
             "device": str(predictor.device),
             "threshold": config.threshold,
+            "seconds": round(seconds, 3),
+            "pictures_per_second": round(len(pictures) / seconds, 3),
         }
-        target = target or new_folder(Path("runs/eval"), name)
         _, scores_path = write_evaluation(result, target, settings)
+        if album:
+            write_page(target / PAGE, eval_page(target, album))
         if as_json:
             documents.append({**settings, "report": str(scores_path), "scores": result.scores.to_dict()})
         else:

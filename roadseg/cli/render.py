@@ -1,6 +1,7 @@
 """What people see: tables on stdout, progress and errors on stderr. Every print of roadseg is in here."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,11 @@ err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 # Without a terminal, progress is a line each time this many seconds have passed.
 PLAIN_INTERVAL = 10.0
+
+
+def command_line() -> str:
+    """What was typed, for the records."""
+    return shlex.join(["roadseg", *sys.argv[1:]])
 
 
 def error(text: str) -> None:

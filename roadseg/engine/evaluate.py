@@ -67,12 +67,14 @@ def evaluate(
     workers: int,
     progress: Callable[[int, int], None] | None = None,
     save_predictions: Path | None = None,
+    look: Callable[[str, UInt8Array, UInt8Array, UInt8Array], None] | None = None,
 ) -> Evaluation:
     """Predict every sample and count its pixels against its label, at the label's own size.
 
     batch_size: pictures predicted at once; workers: threads that read files ahead (0: one, too).
     progress: called after every batch with the number of pictures done and their total.
     save_predictions: folder for `<key>_labelIds.png`, which cityscapesScripts score as they are.
+    look: called for every picture with its key, rgb_HWC, label_HW and mask_HW.
 
     The first file that cannot be read or does not fit ends the run: the score of the rest would not be the
     score of the data set. Raises DatasetError (no samples; a bad label; picture and label differ in size),
@@ -102,12 +104,14 @@ def evaluate(
     ):
         while batch := list(islice(pairs, batch_size)):
             masks = predictor.predict([rgb_HWC for _, rgb_HWC, _ in batch])
-            for (sample, _, label_HW), mask_HW in zip(batch, masks, strict=True):
+            for (sample, rgb_HWC, label_HW), mask_HW in zip(batch, masks, strict=True):
                 matrix = ConfusionMatrix(scheme.num_classes, predictor.device)
                 matrix.update(torch.tensor(mask_HW), torch.tensor(label_HW))
                 matrices.append(matrix)
                 if save:
                     save(sample, mask_HW)
+                if look:
+                    look(sample.key, rgb_HWC, label_HW, mask_HW)
             if progress:
                 progress(len(matrices), len(samples))
 

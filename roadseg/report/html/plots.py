@@ -1,0 +1,156 @@
+"""The drawings of a page: matplotlib's SVG, made to live inside HTML.
+
+Text stays text, in the page's own fonts. Colours become the page's variables, so that light, dark and paper
+each have theirs. matplotlib takes half a second to import: only `drawing` does.
+"""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# What is drawn with -> the page's variable for it. The numbers only need to be told apart.
+_VARIABLES: Final = {
+    "#000001": "--ink",
+    "#000002": "--muted",
+    "#000003": "--line",
+    "#000004": "--c1",
+    "#000005": "--c2",
+    "#000006": "--c3",
+    "#000007": "--c4",
+    "#000008": "--bar",
+    "#000009": "--paper",
+}
+INK, MUTED, LINE, *_SERIES, BAR, PAPER = _VARIABLES
+SERIES: Final = tuple(_SERIES)
+_STYLES: Final = ("-", "--", ":", "-.")
+
+Points = tuple[Sequence[float], Sequence[float]]
+
+
+def drawing(
+    label: str, draw: Callable[["Axes"], None], width: float = 4.6, height: float = 2.9, name: str = ""
+) -> str:
+    """An <svg> element of what `draw` does to axes; `label` is what it shows, for those who cannot see it.
+
+    name: unique in the page, since what an SVG defines is known in all of it; default: `label`.
+    """
+    import matplotlib
+    from markupsafe import escape
+    from matplotlib.figure import Figure
+
+    settings: dict[str, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": label,  # the same bytes each time
+        "text.parse_math": False,  # a data set may be called a$b$
+        "font.family": "DejaVu Sans",
+        "font.size": 8.5,
+        "text.color": INK,
+        "axes.labelcolor": MUTED,
+        "axes.edgecolor": MUTED,
+        "axes.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": LINE,
+        "grid.linewidth": 0.6,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.major.size": 0,
+        "ytick.major.size": 0,
+        "lines.linewidth": 1.5,
+        "legend.frameon": False,
+        "legend.fontsize": 8,
+    }
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure.subplots())
+        image = io.StringIO()
+        figure.savefig(image, format="svg", transparent=True, metadata={"Date": None})
+    unique = re.sub(r"\W+", "-", name or label)
+    svg = image.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{unique}-", svg)
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
+    svg = re.sub(r"\n\s*", " ", svg)
+    for color, variable in _VARIABLES.items():
+        svg = svg.replace(color, f"var({variable})")
+    return re.sub(r"<svg ", f'<svg role="img" aria-label="{escape(label)}" ', svg, count=1)
+
+
+def histogram(label: str, values: Sequence[float], xlabel: str, bins: int = 20) -> str:
+    """How many pictures have which value (shares 0..1, drawn as %), with the median."""
+    from statistics import median
+
+    def draw(axes: "Axes") -> None:
+        percent = [100 * value for value in values]
+        low = 0 if min(percent) < 50 else 10 * int(min(percent) // 10)
+        axes.hist(percent, bins=bins, range=(low, 100), color=BAR, edgecolor=SERIES[0], linewidth=0.8)
+        middle = median(percent)
+        axes.axvline(middle, color=SERIES[1], linewidth=1.2)
+        left = middle > (low + 100) / 2
+        axes.annotate(
+            f"median {middle:.1f}", (middle, 1), xycoords=("data", "axes fraction"), color=SERIES[1],
+            xytext=(-4 if left else 4, -9), textcoords="offset points", ha="right" if left else "left",
+        )  # fmt: skip
+        axes.set(xlabel=xlabel, ylabel="pictures", xlim=(low, 100))
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.grid(axis="x", visible=False)
+
+    return drawing(label, draw)
+
+
+def lines(
+    label: str,
+    series: Sequence[tuple[str, Points]],
+    xlabel: str,
+    ylabel: str,
+    *,
+    name: str = "",
+    mark: tuple[float, float, str] | None = None,
+    filled: Sequence[tuple[str, Points]] = (),
+    xlim: tuple[float | None, float | None] | None = None,
+    ylim: tuple[float | None, float | None] | None = None,
+    log: bool = False,
+    integer: bool = False,
+    width: float = 4.6,
+    height: float = 2.9,
+) -> str:
+    """Curves (name, (x, y)); areas under curves; and one point that is worth a remark (x, y, text)."""
+
+    def draw(axes: "Axes") -> None:
+        for i, (title, (x, y)) in enumerate(series):
+            few = len(x) <= 40 and integer
+            axes.plot(
+                x, y, label=title, color=SERIES[i % len(SERIES)],
+                linestyle=_STYLES[i // len(SERIES) % len(_STYLES)], marker="." if few else None,
+            )  # fmt: skip
+        for i, (title, (x, y)) in enumerate(filled, len(series)):
+            axes.fill_between(
+                list(x), list(y), color=SERIES[i % len(SERIES)], alpha=0.55, linewidth=0, label=title
+            )
+        if mark:
+            x, y, text = mark
+            axes.plot([x], [y], marker="o", markersize=5, color=INK, markerfacecolor=PAPER, linestyle="")
+            right = x > sum(axes.get_xlim()) / 2
+            low = y < sum(axes.get_ylim()) / 2 if ylim is None else True
+            axes.annotate(
+                text, (x, y), xytext=(-7 if right else 7, 7 if low else -12), textcoords="offset points",
+                ha="right" if right else "left",
+            )  # fmt: skip
+        axes.set(xlabel=xlabel, ylabel=ylabel, xlim=xlim, ylim=ylim)
+        if log:
+            axes.set_yscale("log")
+        if integer:
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        if xlim is None:
+            axes.margins(x=0.02)
+        if len(series) + len(filled) > 1:
+            axes.legend(ncols=2 if len(series) + len(filled) < 9 else 3)
+
+    return drawing(label, draw, width, height, name)
