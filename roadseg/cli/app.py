@@ -178,6 +178,7 @@ def train(
     device: options.Device = TrainConfig.device,
     amp: options.Amp = TrainConfig.amp,
     seed: Annotated[int, typer.Option()] = TrainConfig.seed,
+    html: options.Html = True,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a model; leaves checkpoints, results.csv, curves and pictures in runs/train/NAME."""
@@ -185,7 +186,7 @@ def train(
     from roadseg.cli.training import TrainDisplay
     from roadseg.engine.runs import named_folder, new_folder, resume_training, start_training
 
-    heeded = ("resume", "device", "workers", "quiet")
+    heeded = ("resume", "device", "workers", "html", "quiet")
     others = [option for option in ctx.command.params if option.name not in heeded]
     sources = {option.opts[0]: ctx.get_parameter_source(option.name or "") for option in others}
     ignored = [flag for flag, source in sources.items() if source and source.name == "COMMANDLINE"]
@@ -201,7 +202,7 @@ def train(
             auto = f"{Path(classes).stem}-{model}"
             folder = new_folder(runs, auto) if name is None else named_folder(runs, name)
             result = start_training(config, folder, display)
-    display.finished(result)
+    display.finished(result, html)
 
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
@@ -290,6 +291,7 @@ def segment(
     workers: options.Workers = SegmentConfig.workers,
     device: options.Device = InferConfig.device,
     amp: options.Amp = InferConfig.amp,
+    html: options.Html = True,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -302,7 +304,7 @@ def segment(
         out=str(out), overlay=overlay, opacity=opacity, save_probs=save_probs, ids=ids,
         existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
         labels=str(labels) if labels else None, label_format=label_format,
-        shard=parse_shard(shard), fail_fast=fail_fast, batch_size=batch_size, workers=workers,
+        shard=parse_shard(shard), fail_fast=fail_fast, html=html, batch_size=batch_size, workers=workers,
     )  # fmt: skip
     infer = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
     raise typer.Exit(run_segment(inputs, weights, config, infer, json, quiet))
@@ -346,6 +348,7 @@ def video(
     ] = None,
     device: options.Device = InferConfig.device,
     amp: options.Amp = InferConfig.amp,
+    html: options.Html = True,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -358,7 +361,7 @@ def video(
         out=str(out or default_out(source)), view=view, opacity=opacity, smooth=smooth, codec=codec, crf=crf,
         hardware=hardware, audio=audio, mask_video=str(mask_video) if mask_video else None,
         masks=str(masks) if masks else None, start=start, end=end if duration is None else start + duration,
-        stride=stride, fps=fps, overwrite=overwrite, batch_size=batch_size,
+        stride=stride, fps=fps, overwrite=overwrite, html=html, batch_size=batch_size,
     )  # fmt: skip
     infer = InferConfig(device=device, imgsz=imgsz, threshold=threshold, amp=amp)
     raise typer.Exit(run_video(source, weights, config, infer, json, quiet))

@@ -26,6 +26,7 @@ def run_segment(
     jobs = find_images(*inputs, exclude=Path(config.out))
     predictor = Predictor(load_checkpoint(weights), infer)
     settings = {
+        "command_line": render.command_line(),
         "inputs": inputs,
         "weights": str(weights) if weights else "bundled",
         "device": str(predictor.device),

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from roadseg.cli import render
+from roadseg.engine.pages import PAGE, write_training_page
 from roadseg.engine.train import TrainListener, TrainResult
 
 
@@ -56,11 +57,14 @@ class TrainDisplay(TrainListener):
         parts = [f"epoch {row['epoch']:3d}", f"loss {row['loss']:.4f}", *scores, f"{row['seconds']:.0f} s"]
         render.note("  ".join(parts) + ("  (best so far)" if best else ""))
 
-    def finished(self, result: TrainResult) -> None:
-        """Say how it ended, on stdout."""
+    def finished(self, result: TrainResult, html: bool) -> None:
+        """Write the page if it is wanted, and say how it ended, on stdout."""
+        if html:
+            write_training_page(result, render.command_line())
         how = "stopped early" if result.stopped_early else "done"
         render.out.print(
             f"Training {how} after {render.count(result.epochs, 'epoch')}; the best is epoch "
-            f"{result.best_epoch} with {result.best_score:.4f}.\nWeights: {result.folder / 'best.pt'}",
+            f"{result.best_epoch} with {result.best_score:.4f}.\nWeights: {result.folder / 'best.pt'}"
+            + (f"\nReport: {result.folder / PAGE}" if html else ""),
             markup=False,
         )

@@ -29,6 +29,7 @@ def run_video(
     """Segment the video, show how it went, and return the exit code."""
     predictor = Predictor(load_checkpoint(weights), infer)
     settings = {
+        "command_line": render.command_line(),
         "input": source,
         "weights": str(weights) if weights else "bundled",
         "device": str(predictor.device),

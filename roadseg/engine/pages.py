@@ -1,14 +1,28 @@
 """The pictures for a run's page: how each kind of run gets one back that it has done before."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
 
 from roadseg.dataset.samples import Sample, read_pair
 from roadseg.engine.evaluate import MaskPredictor
-from roadseg.report.html.album import Album, Seen
+from roadseg.engine.results import ResultWriter, TruthReader
+from roadseg.errors import MediaError
+from roadseg.media.images import ImageJob, read_rgb
+from roadseg.report.html.album import Album, Seen, jpeg_uri
+from roadseg.report.html.page import write_page
+from roadseg.report.html.training import train_page
+from roadseg.report.html.video import video_page
+from roadseg.report.video import VideoReport
+
+if TYPE_CHECKING:
+    from roadseg.engine.train import TrainResult
 
 PAGE: Final = "report.html"
+_SHEET_WIDTH: Final = 1280  # of the picture of predictions, which is three cells wide
 
 
 def evaluation_album(page: Path, predictor: MaskPredictor, samples: Sequence[Sample]) -> Album:
@@ -22,3 +36,37 @@ def evaluation_album(page: Path, predictor: MaskPredictor, samples: Sequence[Sam
     album = Album(page, predictor.scheme)
     album.reopen = reopen
     return album
+
+
+def reopener(
+    tasks: Mapping[str, tuple[ImageJob, str]], writer: ResultWriter, truth: TruthReader | None
+) -> Callable[[str], Seen]:
+    """Brings back a picture of `segment` from its files. tasks: name -> job, and path of its mask."""
+
+    def reopen(key: str) -> Seen:
+        if key not in tasks:  # of an earlier run: where its picture was is not known
+            raise MediaError(f"{key}: is no part of this run; run it again")
+        job, mask = tasks[key]
+        rgb_HWC = read_rgb(job.path)
+        truth_HW = truth.read(job, rgb_HWC.shape[:2]) if truth else None
+        return rgb_HWC, truth_HW, writer.read_mask(mask)
+
+    return reopen
+
+
+def write_video_page(stem: Path, report: VideoReport) -> None:
+    """Write `stem`.html from the documents beside it, with frames of the video. Raises OutputError."""
+    frames = [(seconds, jpeg_uri(rgb_HWC)) for seconds, rgb_HWC in report.thumbnails.chosen()]
+    write_page(stem.with_name(stem.name + ".html"), video_page(stem, frames))
+
+
+def write_training_page(result: "TrainResult", command_line: str) -> None:
+    """Write the page of a training, with its last sheet of predictions. Raises OutputError."""
+    sheet = None
+    if sheets := sorted((result.folder / "samples").glob("epoch_*.jpg")):
+        rgb_HWC = read_rgb(sheets[-1])
+        height, width = rgb_HWC.shape[:2]
+        size = (_SHEET_WIDTH, round(height * _SHEET_WIDTH / width))
+        sheet = jpeg_uri(np.asarray(cv2.resize(rgb_HWC, size, interpolation=cv2.INTER_AREA), np.uint8))
+    ran = {"command_line": command_line, "device": result.device, "pictures": result.pictures}
+    write_page(result.folder / PAGE, train_page(result.folder, sheet, ran))

@@ -23,7 +23,7 @@ from roadseg.dataset.segmentation import (
 )
 from roadseg.engine.comparison import write_comparison
 from roadseg.engine.device import autocast, half_precision, resolve_device
-from roadseg.engine.evaluate import evaluate
+from roadseg.engine.evaluate import Evaluation, evaluate, write_evaluation
 from roadseg.engine.losses import SegmentationLoss
 from roadseg.engine.optim import Schedule, make_average, make_optimizer
 from roadseg.engine.predict import Predictor
@@ -34,6 +34,7 @@ from roadseg.media.output import write_text
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from roadseg.model.unet import RoadNet, build_model
 from roadseg.report.curves import write_curves, write_results
+from roadseg.report.html.training import VALIDATION
 
 # Pictures that are drawn after each validation, spread evenly over the validation set.
 SHOWN = 6
@@ -70,10 +71,13 @@ class TrainResult:
     best_epoch: int
     best_score: float
     stopped_early: bool
+    device: str
+    pictures: int
+    """In an epoch."""
 
 
 class Trainer:
-    """One run in one folder: `last.pt`, `best.pt`, `results.csv`, `curves.png`, `samples/`."""
+    """One run in one folder: `last.pt`, `best.pt`, `results.csv`, `curves.png`, `samples/`, `val/`."""
 
     def __init__(
         self,
@@ -124,6 +128,8 @@ class Trainer:
         )
         self.schedule = Schedule(self.optimizer, config, len(self.loader))
         self.history: list[dict[str, Any]] = []
+        self.validation: dict[str, Evaluation] = {}
+        """The last one of each data set."""
 
     def run(self) -> TrainResult:
         """Train until the epochs are done or the score stops growing. Call `restore` before, to go on."""
@@ -154,6 +160,8 @@ class Trainer:
             self.best_epoch,
             self.best_score,
             len(self.history) < self.config.epochs,
+            str(self.device),
+            len(self.dataset),
         )
 
     @property
@@ -232,6 +240,7 @@ class Trainer:
                 workers=max(1, self.config.workers),
                 progress=self.listener.validating,
             )
+            self.validation[source.name] = done
             row[f"{source.name}_{self._score_name}"] = primary_score(done.scores, self.scheme)
             row[f"{source.name}_pixel_accuracy"] = done.scores.pixel_accuracy
         names = [f"{source.name}_{self._score_name}" for source in self.sources]
@@ -251,6 +260,8 @@ class Trainer:
         validated = self._validated()
         checkpoint = self._checkpoint(dict(validated[-1]) if validated else {})
         if best:
+            for name, evaluation in self.validation.items():
+                write_evaluation(evaluation, self.folder / VALIDATION / name, {"epoch": len(self.history)})
             save_checkpoint(checkpoint, self.folder / "best.pt", keep_previous=True)
         checkpoint.training = {
             "model": self.model.state_dict(),

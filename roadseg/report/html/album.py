@@ -122,5 +122,10 @@ def _jpeg(rgb_HWC: UInt8Array, quality: int) -> bytes:
     return cv2.imencode(".jpg", bgr_HWC, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
+def jpeg_uri(rgb_HWC: UInt8Array) -> str:
+    """A picture as the address of itself."""
+    return _uri(_jpeg(rgb_HWC, _LARGE_QUALITIES[0]))
+
+
 def _uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

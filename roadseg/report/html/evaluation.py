@@ -2,13 +2,14 @@
 
 import csv
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from roadseg.errors import OutputError
 from roadseg.report.html.album import NoPictures, Pictures
 from roadseg.report.html.facts import facts
-from roadseg.report.html.intervals import Tally
+from roadseg.report.html.intervals import Tally, intervals
 from roadseg.report.html.page import Page
 from roadseg.report.html.scores import Scored, css, headlines, sections
 
@@ -42,21 +43,22 @@ def read_scored(folder: Path) -> tuple[dict[str, Any], Scored]:
     path = folder / "scores.json"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        scheme = document["label_scheme"]
-        colors = [css(color) for color in scheme["colors"]] if len(scheme["classes"]) > 2 else []
-        with (folder / "per_image.csv").open(encoding="utf-8", newline="") as file:
-            tallies = [
-                Tally(
-                    row["key"],
-                    *(
-                        tuple(int(row[f"{kind} {name}"]) for name in scheme["classes"])
-                        for kind in ("tp", "fp", "fn")
-                    ),
-                )
-                for row in csv.DictReader(file)
-            ]
+        classes, colors = (document["label_scheme"][key] for key in ("classes", "colors"))
+        with (folder / "per_image.csv").open(encoding="utf-8-sig", newline="") as file:
+            tallies = [_tally(row, classes) for row in csv.DictReader(file)]
         return document, Scored(
-            scheme["classes"], document["counts"], document["scores"], document["per_image"], tallies, colors
+            classes,
+            document["counts"],
+            document["scores"],
+            document["per_image"],
+            tallies,
+            intervals(tallies, classes),
+            [css(color) for color in colors] if len(classes) > 2 else [],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{path}: is no evaluation that a report can be made from ({error!r})") from error
+        raise OutputError(f"{path}: is no evaluation that a page can be made from ({error!r})") from error
+
+
+def _tally(row: Mapping[str, str], classes: Sequence[str]) -> Tally:
+    tp, fp, fn = (tuple(int(row[f"{kind} {name}"]) for name in classes) for kind in ("tp", "fp", "fn"))
+    return Tally(row["key"], tp, fp, fn)

@@ -6,7 +6,7 @@ Source: Efron, "Bootstrap methods: another look at the jackknife", Annals of Sta
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,51 +55,47 @@ class Tally:
         return _ratio(sum(self.tp), sum(self.tp) + sum(self.fn))
 
 
-@dataclass(frozen=True, slots=True)
-class Intervals:
-    """Ends (low, high) of 95 % intervals, 0..1; NaN where a score is undefined in every resample."""
+def intervals(tallies: Sequence[Tally], classes: Sequence[str]) -> dict[str, Any]:
+    """Draw the pictures with replacement, `RESAMPLES` times, and score the sums of their counts.
 
-    per_class: dict[str, list[tuple[float, float]]]
-    mean_iou: tuple[float, float]
-    mean_accuracy: tuple[float, float]
-    pixel_accuracy: tuple[float, float]
-
-    def of(self, score: str, k: int) -> tuple[float, float] | None:
-        """Of a class's iou, precision, recall or f1; None where it is undefined."""
-        low, high = self.per_class[score][k]
-        return None if math.isnan(low) else (low, high)
-
-
-def intervals(tallies: Sequence[Tally]) -> Intervals | None:
-    """Draw the pictures with replacement, `RESAMPLES` times; None for fewer than two of them."""
+    Plain types: [low, high] of each score, 0..1; None where it is undefined in every draw, or where there are
+    fewer than two pictures.
+    """
     number = len(tallies)
-    if number < 2:
-        return None
-    parts_NC = np.array([[*t.tp, *t.fp, *t.fn] for t in tallies], np.float64)
-    rng = np.random.default_rng(SEED)
-    at_once = max(1, min(RESAMPLES, 4_000_000 // number))
-    sums = []
-    for first in range(0, RESAMPLES, at_once):
-        times_RN = rng.multinomial(number, [1 / number] * number, size=min(at_once, RESAMPLES - first))
-        sums.append(times_RN @ parts_NC)
-    tp_RK, fp_RK, fn_RK = np.split(np.concatenate(sums), 3, axis=1)
-    with np.errstate(invalid="ignore"):
-        scores = {
-            "iou": tp_RK / (tp_RK + fp_RK + fn_RK),
-            "precision": tp_RK / (tp_RK + fp_RK),
-            "recall": tp_RK / (tp_RK + fn_RK),
-            "f1": 2 * tp_RK / (2 * tp_RK + fp_RK + fn_RK),
-        }
-        accuracy_R = tp_RK.sum(1) / (tp_RK + fn_RK).sum(1)
-    return Intervals(
-        {
-            name: [_ends(values_RK[:, k]) for k in range(values_RK.shape[1])]
-            for name, values_RK in scores.items()
+    draws: dict[str, Floats] = {}
+    if number > 1:
+        draws = _draw(np.array([[t.tp, t.fp, t.fn] for t in tallies], np.float64))
+    of_class = ("iou", "precision", "recall", "f1")
+    overall = ("mean_iou", "mean_accuracy", "pixel_accuracy")
+    return {
+        **{name: _ends(draws[name]) if draws else None for name in overall},
+        "per_class": {
+            title: {name: _ends(draws[name][:, k]) if draws else None for name in of_class}
+            for k, title in enumerate(classes)
         },
-        _ends(_mean_defined(scores["iou"])),
-        _ends(_mean_defined(scores["recall"])),
-        _ends(accuracy_R),
-    )
+    }
+
+
+def _draw(parts_N3K: Floats) -> dict[str, Floats]:
+    """The scores of every draw: of classes [R, K], and overall [R]."""
+    number = len(parts_N3K)
+    rng = np.random.default_rng(SEED)
+    sums = []
+    for _ in range(RESAMPLES):
+        times_N = np.bincount(rng.integers(number, size=number), minlength=number)
+        sums.append(np.tensordot(times_N, parts_N3K, 1))
+    tp_RK, fp_RK, fn_RK = np.stack(sums, 1)
+    with np.errstate(invalid="ignore"):
+        iou_RK, recall_RK = tp_RK / (tp_RK + fp_RK + fn_RK), tp_RK / (tp_RK + fn_RK)
+        return {
+            "iou": iou_RK,
+            "precision": tp_RK / (tp_RK + fp_RK),
+            "recall": recall_RK,
+            "f1": 2 * tp_RK / (2 * tp_RK + fp_RK + fn_RK),
+            "mean_iou": _mean_defined(iou_RK),
+            "mean_accuracy": _mean_defined(recall_RK),
+            "pixel_accuracy": tp_RK.sum(1) / (tp_RK + fn_RK).sum(1),
+        }
 
 
 def _mean_defined(values_RK: Floats) -> Floats:
@@ -109,12 +105,9 @@ def _mean_defined(values_RK: Floats) -> Floats:
     return means_R
 
 
-def _ends(values_R: Floats) -> tuple[float, float]:
+def _ends(values_R: Floats) -> list[float] | None:
     given = values_R[~np.isnan(values_R)]
-    if not len(given):
-        return math.nan, math.nan
-    low, high = np.percentile(given, [2.5, 97.5])
-    return float(low), float(high)
+    return [float(end) for end in np.percentile(given, [2.5, 97.5])] if len(given) else None
 
 
 def _ratio(numerator: int, denominator: int) -> float:

@@ -42,7 +42,7 @@ def drawing(
     from markupsafe import escape
     from matplotlib.figure import Figure
 
-    settings: dict[str, Any] = {
+    settings: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": label,  # the same bytes each time
         "text.parse_math": False,  # a data set may be called a$b$
@@ -99,7 +99,7 @@ def histogram(label: str, values: Sequence[float], xlabel: str, bins: int = 20) 
             xytext=(-4 if left else 4, -9), textcoords="offset points", ha="right" if left else "left",
         )  # fmt: skip
         axes.set(xlabel=xlabel, ylabel="pictures", xlim=(low, 100))
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="y", integer=True)
         axes.grid(axis="x", visible=False)
 
     return drawing(label, draw)
@@ -113,7 +113,6 @@ def lines(
     *,
     name: str = "",
     mark: tuple[float, float, str] | None = None,
-    filled: Sequence[tuple[str, Points]] = (),
     xlim: tuple[float | None, float | None] | None = None,
     ylim: tuple[float | None, float | None] | None = None,
     log: bool = False,
@@ -121,19 +120,15 @@ def lines(
     width: float = 4.6,
     height: float = 2.9,
 ) -> str:
-    """Curves (name, (x, y)); areas under curves; and one point that is worth a remark (x, y, text)."""
+    """Curves (name, (x, y)), and one point that is worth a remark (x, y, text)."""
 
     def draw(axes: "Axes") -> None:
-        for i, (title, (x, y)) in enumerate(series):
-            few = len(x) <= 40 and integer
+        for i, (title, (xs, ys)) in enumerate(series):
+            few = len(xs) <= 40 and integer
             axes.plot(
-                x, y, label=title, color=SERIES[i % len(SERIES)],
+                xs, ys, label=title, color=SERIES[i % len(SERIES)],
                 linestyle=_STYLES[i // len(SERIES) % len(_STYLES)], marker="." if few else None,
             )  # fmt: skip
-        for i, (title, (x, y)) in enumerate(filled, len(series)):
-            axes.fill_between(
-                list(x), list(y), color=SERIES[i % len(SERIES)], alpha=0.55, linewidth=0, label=title
-            )
         if mark:
             x, y, text = mark
             axes.plot([x], [y], marker="o", markersize=5, color=INK, markerfacecolor=PAPER, linestyle="")
@@ -147,10 +142,10 @@ def lines(
         if log:
             axes.set_yscale("log")
         if integer:
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.locator_params(axis="x", integer=True)
         if xlim is None:
             axes.margins(x=0.02)
-        if len(series) + len(filled) > 1:
-            axes.legend(ncols=2 if len(series) + len(filled) < 9 else 3)
+        if len(series) > 1:
+            axes.legend(ncols=2 if len(series) < 9 else 3)
 
     return drawing(label, draw, width, height, name)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from roadseg.media.overlay import FALSE, MISSED, RIGHT, VOID_GREY
 from roadseg.report.html import plots
 from roadseg.report.html.album import Pictures
-from roadseg.report.html.intervals import Tally, intervals
+from roadseg.report.html.intervals import Tally
 from roadseg.report.html.page import (
     Cell,
     Figure,
@@ -42,6 +42,8 @@ class Scored:
     scores: Mapping[str, Any]
     per_image: Mapping[str, Any]
     tallies: Sequence[Tally]
+    intervals: Mapping[str, Any]
+    """[low, high] of each score, or None, as `intervals.intervals` gives them."""
     colors: Sequence[str] = ()
     """CSS colours of the classes."""
 
@@ -66,38 +68,26 @@ class Scored:
 
 def headlines(scored: Scored) -> list[Headline]:
     """The numbers that a run is judged by, with 95 % intervals over pictures."""
-    whole, road = scored.scores, scored.road
-    between = intervals(scored.tallies)
-
-    def headline(name: str, value: float | None, low_high: tuple[float, float] | None) -> Headline:
-        text = None
-        if low_high and value is not None:
-            text = f"95 %: {percent(low_high[0], 1)} – {percent(low_high[1], 1)}"
-        return Headline(name, percent(value), "%" if value is not None else "", text)
-
+    whole, between, road = scored.scores, scored.intervals, scored.road
     if road is None:
-        found = [
-            headline("Mean IoU", whole["mean_iou"], between.mean_iou if between else None),
-            headline("Mean accuracy", whole["mean_accuracy"], between.mean_accuracy if between else None),
-            headline("Frequency-weighted IoU", whole["frequency_weighted_iou"], None),
-        ]
-    else:
-        name = scored.classes[road]
-        of_road = whole["per_class"][name]
-        found = [
-            headline(
-                label.format(name.capitalize()), of_road[key], between.of(key, road) if between else None
-            )
-            for key, label in (
-                ("iou", "{} IoU"),
-                ("f1", "F1"),
-                ("precision", "Precision"),
-                ("recall", "Recall"),
-            )
-        ]
-    accuracy = between.pixel_accuracy if between else None
-    found.append(headline("Pixel accuracy", whole["pixel_accuracy"], accuracy))
-    return found
+        names = {"mean_iou": "Mean IoU", "mean_accuracy": "Mean accuracy", "pixel_accuracy": "Pixel accuracy"}
+        return [_headline(name, whole[key], between[key]) for key, name in names.items()]
+    name = scored.classes[road]
+    labels = {
+        "iou": f"{name.capitalize()} IoU", "f1": "F1", "precision": "Precision", "recall": "Recall",
+    }  # fmt: skip
+    return [
+        *(
+            _headline(label, whole["per_class"][name][key], between["per_class"][name][key])
+            for key, label in labels.items()
+        ),
+        _headline("Pixel accuracy", whole["pixel_accuracy"], between["pixel_accuracy"]),
+    ]
+
+
+def _headline(name: str, value: float | None, ends: Sequence[float] | None) -> Headline:
+    between = f"95 %: {percent(ends[0], 1)} – {percent(ends[1], 1)}" if ends else None
+    return Headline(name, percent(value), "" if value is None else "%", between)
 
 
 def sections(
@@ -133,13 +123,12 @@ def sections(
 
 def class_table(scored: Scored) -> Table:
     """A row a class: the scores over all pixels, and IoU as a mean over pictures."""
-    between = intervals(scored.tallies)
     rows = []
     for k, name in enumerate(scored.classes):
         of_class = scored.scores["per_class"][name]
         each = scored.per_image["per_class"][name]["iou"]
-        low_high = between.of("iou", k) if between else None
-        low, high = low_high or (None, None)
+        ends = scored.intervals["per_class"][name]["iou"]
+        low, high = ends or (None, None)
         iou = of_class["iou"]
         rows.append(
             [
@@ -155,7 +144,7 @@ def class_table(scored: Scored) -> Table:
     means = (scored.scores["mean_iou"], scored.per_image["mean_iou"])
     foot = [Cell("mean"), *(Cell(percent(mean)) for mean in means), *[Cell()] * 4]
     note = "Over all pixels of all pictures; void never counts."
-    if between:
+    if len(scored.tallies) > 1:
         note += " The line on a bar is its 95 % interval: a bootstrap over the pictures."
     return Table("Classes", heads, rows, foot, note)
 

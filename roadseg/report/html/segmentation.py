@@ -10,7 +10,7 @@ from roadseg.media.overlay import ROAD_GREEN
 from roadseg.report.html import plots
 from roadseg.report.html.album import NoPictures, Pictures
 from roadseg.report.html.facts import facts
-from roadseg.report.html.intervals import Tally
+from roadseg.report.html.intervals import Tally, intervals
 from roadseg.report.html.page import (
     Cell,
     Figure,
@@ -59,7 +59,9 @@ def segment_page(report: RunReport, pictures: Pictures = _NONE) -> Page:
         page.sections.append(failed)
     if report.scores and (counts := report.counts):
         tallies = [Tally.from_counts(row.input, row.counts) for row in report.rows if row.counts]
-        scored = Scored(report.classes, counts, report.scores["global"], report.scores["per_image"], tallies)
+        whole, each = (report.scores[part] for part in ("global", "per_image"))
+        between = intervals(tallies, report.classes)
+        scored = Scored(report.classes, counts, whole, each, tallies, between)
         page.headlines = headlines(scored)
         page.sections += sections(scored, pictures, link)
     else:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from roadseg import __version__
 from roadseg.errors import OutputError
 from roadseg.report.html import plots
 from roadseg.report.html.evaluation import read_scored
@@ -30,10 +31,11 @@ _FIRST: Final = (
 Rows = Sequence[Mapping[str, float]]
 
 
-def train_page(folder: Path, sheet: str | None = None) -> Page:
+def train_page(folder: Path, sheet: str | None = None, ran: Mapping[str, Any] | None = None) -> Page:
     """The page of a training, from `config.json`, `results.csv` and `val/` in `folder`. Raises OutputError.
 
-    sheet: the address of a picture of predictions.
+    sheet: the address of a picture of predictions; ran: what no document says (command_line, device, and
+    pictures of an epoch).
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -44,11 +46,14 @@ def train_page(folder: Path, sheet: str | None = None) -> Page:
         seconds = sum(row["seconds"] for row in rows)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(f"{folder}: holds no training that a page can be made from ({error!r})") from error
+    told = {key: config[key] for key in _FIRST if key in config} | dict(ran or {})
+    if "pictures" in told:
+        told["speed"] = f"{told['pictures'] * len(rows) / seconds:.1f} pictures/s, validation included"
     page = Page(
         command="train",
         title=folder.resolve().name,
         subtitle=f"{len(rows)} of {config['epochs']} epochs, {_duration(seconds)}",
-        facts=facts({key: config[key] for key in _FIRST if key in config}, time=_duration(seconds)),
+        facts=facts(told, time=_duration(seconds), roadseg_version=__version__),
     )
     if best:
         page.subtitle += f"; the best is epoch {best['epoch']:.0f}"
