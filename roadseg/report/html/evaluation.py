@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from roadseg.errors import OutputError
 from roadseg.report.html.album import NoPictures, Pictures
+from roadseg.report.html.curves import curve_figures
 from roadseg.report.html.facts import facts
 from roadseg.report.html.intervals import Tally, intervals
 from roadseg.report.html.page import Page
@@ -20,6 +21,8 @@ def eval_page(folder: Path, pictures: Pictures = _NONE) -> Page:
     """The page of an evaluation, from `scores.json` and `per_image.csv` in `folder`. Raises OutputError."""
     document, scored = read_scored(folder)
     settings = dict(document["settings"])
+    histogram = document.get("road_histogram")
+    curves = curve_figures(histogram) if histogram else []
     pictures_per_second = settings.pop("pictures_per_second", None)
     return Page(
         command="eval",
@@ -34,7 +37,7 @@ def eval_page(folder: Path, pictures: Pictures = _NONE) -> Page:
             pictures=len(scored.tallies),
             roadseg_version=document["roadseg_version"],
         ),
-        sections=sections(scored, pictures),
+        sections=sections(scored, pictures, curves=curves),
     )
 
 

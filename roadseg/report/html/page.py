@@ -32,12 +32,13 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture in a table or a gallery: `small` and `large` are data URIs or relative addresses."""
+    """A picture in a table or a gallery, as data URI or relative address."""
 
     name: str
-    small: str
-    large: str
+    source: str
     caption: str = ""
+    large: str = ""
+    """Shown when it is enlarged; empty: what the gallery has of that name, or the same."""
 
 
 @dataclass(frozen=True, slots=True)

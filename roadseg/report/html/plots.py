@@ -26,15 +26,22 @@ _VARIABLES: Final = {
 }
 INK, MUTED, LINE, *_SERIES, BAR, PAPER = _VARIABLES
 SERIES: Final = tuple(_SERIES)
+_MOST_POINTS: Final = 1500  # of a curve over time: as many as a wide screen has
 _STYLES: Final = ("-", "--", ":", "-.")
 
 Points = tuple[Sequence[float], Sequence[float]]
 
 
 def drawing(
-    label: str, draw: Callable[["Axes"], None], width: float = 4.6, height: float = 2.9, name: str = ""
+    label: str,
+    draw: Sequence[Callable[["Axes"], None]],
+    width: float = 4.6,
+    height: float = 2.9,
+    name: str = "",
 ) -> str:
-    """An <svg> element of what `draw` does to axes; `label` is what it shows, for those who cannot see it.
+    """An <svg> element of what each of `draw` does to its axes, one above the other, over one x.
+
+    label: what it shows, for those who cannot see it.
 
     name: unique in the page, since what an SVG defines is known in all of it; default: `label`.
     """
@@ -68,7 +75,10 @@ def drawing(
     }
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure.subplots())
+        for panel, axes in zip(
+            draw, figure.subplots(len(draw), squeeze=False, sharex=True)[:, 0], strict=True
+        ):
+            panel(axes)
         image = io.StringIO()
         figure.savefig(image, format="svg", transparent=True, metadata={"Date": None})
     unique = re.sub(r"\W+", "-", name or label)
@@ -93,16 +103,15 @@ def histogram(label: str, values: Sequence[float], xlabel: str, bins: int = 20) 
         axes.hist(percent, bins=bins, range=(low, 100), color=BAR, edgecolor=SERIES[0], linewidth=0.8)
         middle = median(percent)
         axes.axvline(middle, color=SERIES[1], linewidth=1.2)
-        left = middle > (low + 100) / 2
-        axes.annotate(
-            f"median {middle:.1f}", (middle, 1), xycoords=("data", "axes fraction"), color=SERIES[1],
-            xytext=(-4 if left else 4, -9), textcoords="offset points", ha="right" if left else "left",
+        axes.text(
+            middle, 1.02, f"median {middle:.1f}", transform=axes.get_xaxis_transform(),
+            color=SERIES[1], ha="right" if middle > 90 else "center",
         )  # fmt: skip
         axes.set(xlabel=xlabel, ylabel="pictures", xlim=(low, 100))
         axes.locator_params(axis="y", integer=True)
         axes.grid(axis="x", visible=False)
 
-    return drawing(label, draw)
+    return drawing(label, [draw])
 
 
 def lines(
@@ -117,8 +126,6 @@ def lines(
     ylim: tuple[float | None, float | None] | None = None,
     log: bool = False,
     integer: bool = False,
-    width: float = 4.6,
-    height: float = 2.9,
 ) -> str:
     """Curves (name, (x, y)), and one point that is worth a remark (x, y, text)."""
 
@@ -148,4 +155,37 @@ def lines(
         if len(series) > 1:
             axes.legend(ncols=2 if len(series) < 9 else 3)
 
-    return drawing(label, draw, width, height, name)
+    return drawing(label, [draw], name=name)
+
+
+def over_time(
+    label: str, seconds: Sequence[float], panels: Sequence[tuple[str, str, Sequence[float], str | None]]
+) -> str:
+    """Panels above each other over one time; each is (title, unit, values, "zero" or None: where y starts).
+
+    Of long videos each point is the mean of several frames.
+    """
+    every = -(-len(seconds) // _MOST_POINTS)
+    seconds = _thinned(seconds, every)
+
+    def panel(
+        i: int, title: str, unit: str, values: Sequence[float], start: str | None
+    ) -> Callable[["Axes"], None]:
+        def draw(axes: "Axes") -> None:
+            axes.plot(seconds, _thinned(values, every), color=SERIES[i % len(SERIES)], linewidth=1.2)
+            axes.set_title(title, loc="left", color=INK, fontsize=8.5)
+            axes.set(ylabel=unit, xlim=(min(seconds), max(max(seconds), min(seconds) + 0.1)))
+            if start == "zero":
+                axes.set_ylim(0, None)
+            axes.locator_params(axis="y", nbins=4)
+            if i == len(panels) - 1:
+                axes.set_xlabel("seconds")
+
+        return draw
+
+    return drawing(label, [panel(i, *each) for i, each in enumerate(panels)], 9.6, 1.75 * len(panels))
+
+
+def _thinned(values: Sequence[float], every: int) -> list[float]:
+    groups = (values[i : i + every] for i in range(0, len(values), every))
+    return [sum(group) / len(group) for group in groups]

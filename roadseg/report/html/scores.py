@@ -102,7 +102,7 @@ def sections(
     for tally in _extremes(ranked):
         if source := pictures.large(tally.key):
             caption = f"{scored.judged_by} {percent(scored.score(tally), 1)} %"
-            shots[tally.key] = Picture(tally.key, source, source, caption)
+            shots[tally.key] = Picture(tally.key, source, caption)
     found: list[Section] = [class_table(scored)]
     figures = list(curves)
     if len(ranked) > 1:
@@ -117,7 +117,7 @@ def sections(
         found.pop(1)
     if shots:
         found.append(_gallery(scored, ranked, shots))
-    found.append(_every_picture(scored, pictures, shots, link))
+    found.append(_every_picture(scored, pictures, link))
     return found
 
 
@@ -208,24 +208,19 @@ def _gallery(scored: Scored, ranked: Sequence[Tally], shots: Mapping[str, Pictur
     return Gallery(title, [group for group in filled if group[1]], difference_legend(scored.classes), note)
 
 
-def _every_picture(
-    scored: Scored, pictures: Pictures, shots: Mapping[str, Picture], link: Callable[[str], str | None]
-) -> Table:
+def _every_picture(scored: Scored, pictures: Pictures, link: Callable[[str], str | None]) -> Table:
     ranked = scored.ranked()
     ranked += [tally for tally in scored.tallies if math.isnan(scored.score(tally))]
     rows = []
     for tally in ranked[:MOST_ROWS]:
         score = scored.score(tally)
-        small = pictures.small(tally.key)
-        shot = shots.get(tally.key)
-        picture = small and Picture(
-            tally.key, small, shot.large if shot else small, f"{scored.judged_by} {percent(score, 1)} %"
-        )
+        small, own = pictures.small(tally.key), link(tally.key)
+        picture = small and Picture(tally.key, small, f"{scored.judged_by} {percent(score, 1)} %", own or "")
         values = [score, *_errors(scored, tally)]
         numbers = [Cell(percent(v), None if math.isnan(v) else v) for v in values]
         numbers[0] = Cell(numbers[0].text, numbers[0].value, bar=0.0 if math.isnan(score) else score)
         thumbnail = [Cell(picture=picture or None)] if pictures.small(ranked[0].key) else []
-        rows.append([*thumbnail, Cell(tally.key, link=link(tally.key)), *numbers])
+        rows.append([*thumbnail, Cell(tally.key, link=own), *numbers])
     heads = [("", False)] if rows and rows[0][0].text == "" else []
     heads += [("Picture", False), ("IoU %" if scored.road is not None else "Mean IoU %", True)]
     if scored.road is None:

@@ -103,9 +103,7 @@ def _unscored(report: RunReport, rows: Sequence[Row], pictures: Pictures, link: 
     def gather(group: Sequence[Row]) -> list[Picture]:
         for row in group:
             if row.input not in shots and (source := pictures.large(row.input)):
-                shots[row.input] = Picture(
-                    row.input, source, source, f"road {percent(row.road_fraction, 1)} %"
-                )
+                shots[row.input] = Picture(row.input, source, f"road {percent(row.road_fraction, 1)} %")
         return [shots[row.input] for row in group if row.input in shots]
 
     if len(ranked) > 1:
@@ -125,9 +123,8 @@ def _unscored(report: RunReport, rows: Sequence[Row], pictures: Pictures, link: 
     lines = []
     for row in every[:MOST_ROWS]:
         small = pictures.small(row.input)
-        large = shots[row.input].large if row.input in shots else link(row.input) or small
         caption = "" if row.road_fraction is None else f"road {percent(row.road_fraction, 1)} %"
-        shot = Picture(row.input, small, large, caption) if small and large else None
+        shot = Picture(row.input, small, caption, link(row.input) or "") if small else None
         size_text = f"{row.width} × {row.height}" if row.width else "–"
         numbers = [
             Cell(percent(row.road_fraction, 1), row.road_fraction, bar=row.road_fraction),

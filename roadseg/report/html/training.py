@@ -60,7 +60,7 @@ def train_page(folder: Path, sheet: str | None = None, ran: Mapping[str, Any] | 
     page.sections += _best(folder, page)
     page.sections.append(Figures("Course", _curves(rows, validated, best)))
     if sheet:
-        shot = Picture("Picture, truth, prediction", sheet, sheet, f"epoch {len(rows)}")
+        shot = Picture("Picture, truth, prediction", sheet, f"epoch {len(rows)}")
         page.sections.append(Gallery("Predictions", [("", [shot])]))
     page.sections.append(_epochs(rows))
     others = [[Cell(key), Cell(plain(value))] for key, value in config.items()]

@@ -34,9 +34,10 @@ def video_page(stem: Path, frames: Sequence[tuple[float, str]] = ()) -> Page:
 def _video(document: Mapping[str, Any], rows: Sequence[Mapping[str, float]], frames: Any) -> Page:
     settings = {key: value for key, value in document["settings"].items() if key in _TOLD}
     written, seconds = document["frames_written"], document["seconds"]
-    times, road, changed, sure = (
-        [row[name] for row in rows] for name in ("seconds", "road_percent", "changed_percent", "confidence")
+    times, road, changed = (
+        [row[name] for row in rows] for name in ("seconds", "road_percent", "changed_percent")
     )
+    sure = [100 * row["confidence"] for row in rows]
     told = {"damaged": "packets or frames were damaged", "missing": "frames are missing"}
     problems = [f"{document[key]} {what}" for key, what in told.items() if document[key]]
     if document["stopped_by"]:
@@ -61,37 +62,18 @@ def _video(document: Mapping[str, Any], rows: Sequence[Mapping[str, float]], fra
             roadseg_version=document["roadseg_version"],
         ),
     )
-    over: dict[str, Any] = {
-        "xlabel": "seconds",
-        "ylabel": "% of the frame",
-        "width": 9.6,
-        "height": 2.6,
-        "ylim": (0, None),
-    }
-    course = plots.lines("Road over time", [("road", (times, road))], **over)
-    change = plots.lines(
-        "Change from frame to frame",
-        [("changed since the frame before", (times, changed))],
-        **over | {"height": 1.9},
+    course = plots.over_time(
+        "Road, its change and the confidence over time",
+        times,
+        [
+            ("Road", "% of the frame", road, "zero"),
+            ("Changed since the frame before", "% of the frame", changed, "zero"),
+            ("Confidence: mean probability of the class that each pixel shows", "%", sure, None),
+        ],
     )
-    trust = plots.lines(
-        "Confidence over time", [("confidence", (times, [100 * value for value in sure]))],
-        **over | {"ylabel": "%", "ylim": (None, 100), "height": 1.9},
-    )  # fmt: skip
-    page.sections.append(
-        Figures(
-            "Over time",
-            [
-                Figure("Road", course, wide=True),
-                Figure("Changed since the frame before", change, wide=True),
-                Figure(
-                    "Confidence", trust, "Mean probability of the class that each pixel shows.", wide=True
-                ),
-            ],
-        )
-    )
+    page.sections.append(Figures("Over time", [Figure("", course, wide=True)]))
     if frames:
-        shots = [Picture(f"{at:.1f} s", source, source) for at, source in frames]
+        shots = [Picture(f"{at:.1f} s", source) for at, source in frames]
         page.sections.insert(0, Gallery("Frames", [("", shots)]))
     notes = [*document["passed_over"], *document["left_out"]]
     if notes:

@@ -27,8 +27,10 @@ const shown = viewer.querySelector("img");
 let current = null;
 function show(shot) {
   current = shot;
-  shown.onerror = () => { shown.onerror = null; shown.src = shot.querySelector("img").src; };
-  shown.src = shot.dataset.large;
+  const own = shot.querySelector("img").src;
+  const twin = document.querySelector(`.of-gallery .shot[data-name=${CSS.escape(shot.dataset.name)}] img`);
+  shown.onerror = () => { shown.onerror = null; shown.src = own; };  // a linked file that is gone
+  shown.src = twin?.src ?? shot.dataset.large ?? own;
   shown.alt = shot.dataset.name;
   viewer.querySelector("b").textContent = shot.dataset.name;
   viewer.querySelector("span").textContent = shot.dataset.caption;
