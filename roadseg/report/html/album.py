@@ -89,10 +89,12 @@ class Album:
         except RoadsegError:
             return None
         picture_HWC = self._drawn(seen, _LARGE)
-        for quality in _LARGE_QUALITIES:
-            data = _jpeg(picture_HWC, quality)
-            if len(data) <= _LARGE_BYTES:
-                break
+        data = _jpeg(picture_HWC, _LARGE_QUALITIES[0])
+        for quality in _LARGE_QUALITIES[1:]:
+            if len(data) > _LARGE_BYTES:
+                data = _jpeg(picture_HWC, quality)
+        if len(data) > _LARGE_BYTES:  # noise: nobody can see much in it anyway
+            data = _jpeg(_shrink(picture_HWC, _LARGE // 2), _LARGE_QUALITIES[-1])
         return _uri(data)
 
     def _drawn(self, seen: Seen, side: int) -> UInt8Array:

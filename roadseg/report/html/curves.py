@@ -74,9 +74,10 @@ def _reliability(counts: np.ndarray) -> str:
     said, true = 100 * weight[there] / pixels[there], 100 * road[there] / pixels[there]
     return plots.lines(
         "Reliability",
-        [("observed", (said.tolist(), true.tolist())), ("calibrated", ([0, 100], [0, 100]))],
+        [("observed", (said.tolist(), true.tolist()))],
         xlabel="probability of road, %",
         ylabel="share that is road, %",
         xlim=(0, 100),
         ylim=(0, 101),
+        diagonal=True,
     )

@@ -6,6 +6,7 @@ each have theirs. matplotlib takes half a second to import: only `drawing` does.
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,7 +74,9 @@ def drawing(
         "legend.frameon": False,
         "legend.fontsize": 8,
     }
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # letters that matplotlib's font lacks: the browser has them; a name too long for the layout
+        warnings.filterwarnings("ignore", "Glyph|constrained_layout", UserWarning)
         figure = Figure(figsize=(width, height), layout="constrained")
         for panel, axes in zip(
             draw, figure.subplots(len(draw), squeeze=False, sharex=True)[:, 0], strict=True
@@ -122,12 +125,16 @@ def lines(
     *,
     name: str = "",
     mark: tuple[float, float, str] | None = None,
-    xlim: tuple[float | None, float | None] | None = None,
-    ylim: tuple[float | None, float | None] | None = None,
+    xlim: tuple[float, float] | None = None,
+    ylim: tuple[float, float] | None = None,
     log: bool = False,
     integer: bool = False,
+    diagonal: bool = False,
 ) -> str:
-    """Curves (name, (x, y)), and one point that is worth a remark (x, y, text)."""
+    """Curves (name, (x, y)), and one point that is worth a remark (x, y, text).
+
+    log: of y; integer: x has no fractions; diagonal: a dashed line from 0 to 100.
+    """
 
     def draw(axes: "Axes") -> None:
         for i, (title, (xs, ys)) in enumerate(series):
@@ -139,12 +146,13 @@ def lines(
         if mark:
             x, y, text = mark
             axes.plot([x], [y], marker="o", markersize=5, color=INK, markerfacecolor=PAPER, linestyle="")
-            right = x > sum(axes.get_xlim()) / 2
-            low = y < sum(axes.get_ylim()) / 2 if ylim is None else True
+            right = x > sum(xlim or axes.get_xlim()) / 2
             axes.annotate(
-                text, (x, y), xytext=(-7 if right else 7, 7 if low else -12), textcoords="offset points",
+                text, (x, y), xytext=(-6 if right else 6, -18), textcoords="offset points",
                 ha="right" if right else "left",
             )  # fmt: skip
+        if diagonal:
+            axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set(xlabel=xlabel, ylabel=ylabel, xlim=xlim, ylim=ylim)
         if log:
             axes.set_yscale("log")

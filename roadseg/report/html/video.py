@@ -26,12 +26,12 @@ def video_page(stem: Path, frames: Sequence[tuple[float, str]] = ()) -> Page:
         document = json.loads(path.read_text(encoding="utf-8"))
         with stem.with_name(stem.name + ".csv").open(encoding="utf-8", newline="") as file:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-        return _video(document, rows, frames)
+        return _page(document, rows, frames)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(f"{path}: is no video's report that a page can be made from ({error!r})") from error
 
 
-def _video(document: Mapping[str, Any], rows: Sequence[Mapping[str, float]], frames: Any) -> Page:
+def _page(document: Mapping[str, Any], rows: Sequence[Mapping[str, float]], frames: Any) -> Page:
     settings = {key: value for key, value in document["settings"].items() if key in _TOLD}
     written, seconds = document["frames_written"], document["seconds"]
     times, road, changed = (
