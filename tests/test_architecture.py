@@ -66,7 +66,9 @@ def test_only_the_command_line_prints(path: Path) -> None:
     ],
 )
 def test_quick_commands_load_nothing_heavy(code: str) -> None:
-    check = "import sys; print('LOADED', {'torch', 'cv2', 'matplotlib', 'numpy', 'jinja2'} & set(sys.modules))"
+    check = (
+        "import sys; print('LOADED', {'torch', 'cv2', 'matplotlib', 'numpy', 'jinja2'} & set(sys.modules))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\n{check}"], capture_output=True, text=True, check=True, timeout=60
     )

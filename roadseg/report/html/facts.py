@@ -6,6 +6,7 @@ from typing import Any, Final
 _NAMES: Final = {
     "command_line": "Command", "inputs": "Input", "imgsz": "Network sees", "started": "Started",
     "roadseg_version": "roadseg", "ids": "Mask values", "seconds": "Time",
+    "lr": "Learning rate",
 }  # fmt: skip
 
 

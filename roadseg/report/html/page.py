@@ -112,6 +112,8 @@ class Gallery:
     groups: Sequence[tuple[str, Sequence[Picture]]]
     legend: Sequence[tuple[str, str]] = ()
     note: str = ""
+    wide: bool = False
+    """Each picture as wide as the page."""
 
 
 Section = Table | Matrix | Figures | Gallery

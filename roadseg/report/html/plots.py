@@ -64,6 +64,7 @@ def drawing(
         "axes.spines.right": False,
         "axes.grid": True,
         "axes.axisbelow": True,
+        "axes.formatter.useoffset": False,
         "grid.color": LINE,
         "grid.linewidth": 0.6,
         "xtick.color": MUTED,
@@ -127,13 +128,12 @@ def lines(
     mark: tuple[float, float, str] | None = None,
     xlim: tuple[float, float] | None = None,
     ylim: tuple[float, float] | None = None,
-    log: bool = False,
     integer: bool = False,
     diagonal: bool = False,
 ) -> str:
     """Curves (name, (x, y)), and one point that is worth a remark (x, y, text).
 
-    log: of y; integer: x has no fractions; diagonal: a dashed line from 0 to 100.
+    integer: x has no fractions; diagonal: a dashed line from 0 to 100.
     """
 
     def draw(axes: "Axes") -> None:
@@ -154,8 +154,6 @@ def lines(
         if diagonal:
             axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set(xlabel=xlabel, ylabel=ylabel, xlim=xlim, ylim=ylim)
-        if log:
-            axes.set_yscale("log")
         if integer:
             axes.locator_params(axis="x", integer=True)
         if xlim is None:

@@ -28,6 +28,9 @@ _FIRST: Final = (
     "lr",
     "seed",
 )
+_HEADS: Final = {
+    "epoch": "Epoch", "lr": "Learning rate", "loss": "Loss", "score": "Score", "seconds": "Seconds",
+}  # fmt: skip
 Rows = Sequence[Mapping[str, float]]
 
 
@@ -61,7 +64,7 @@ def train_page(folder: Path, sheet: str | None = None, ran: Mapping[str, Any] | 
     page.sections.append(Figures("Course", _curves(rows, validated, best)))
     if sheet:
         shot = Picture("Picture, truth, prediction", sheet, f"epoch {len(rows)}")
-        page.sections.append(Gallery("Predictions", [("", [shot])]))
+        page.sections.append(Gallery("Predictions", [("", [shot])], wide=True))
     page.sections.append(_epochs(rows))
     others = [[Cell(key), Cell(plain(value))] for key, value in config.items()]
     page.sections.append(Table("Recipe", [("Setting", False), ("Value", False)], others, folded=True))
@@ -96,13 +99,7 @@ def _curves(rows: Rows, validated: Rows, best: Mapping[str, float] | None) -> li
         "Training loss", [("loss", (epochs, [row["loss"] for row in rows]))], ylabel="loss", **over
     )
     rates = [row["lr"] for row in rows]
-    rate = plots.lines(
-        "Learning rate",
-        [("learning rate", (epochs, rates))],
-        ylabel="learning rate",
-        log=min(rates) > 0,
-        **over,
-    )
+    rate = plots.lines("Learning rate", [("rate", (epochs, rates))], ylabel="learning rate", **over)
     figures = [Figure("Training loss", loss), Figure("Learning rate", rate)]
     kinds = {"_road_iou": "IoU of road", "_miou": "Mean IoU", "_pixel_accuracy": "Pixel accuracy"}
     at = [row["epoch"] for row in validated]
@@ -124,10 +121,7 @@ def _epochs(rows: Rows) -> Table:
         [Cell(_number(name, row[name]), row[name] if row[name] == row[name] else None) for name in names]
         for row in rows
     ]
-    heads = [
-        (name.replace("_", " ").capitalize().replace("iou", "IoU").replace("Lr", "LR"), True)
-        for name in names
-    ]
+    heads = [(_HEADS.get(name) or name.replace("_", " ").replace("iou", "IoU"), True) for name in names]
     return Table("Epochs", heads, lines, folded=len(lines) > 12, sorted_by=0)
 
 
