@@ -14,13 +14,13 @@ from test_cli import TRAIN, run
 from roadseg.errors import MediaError, OutputError
 from roadseg.labels import get_scheme
 from roadseg.media.overlay import FALSE, MISSED, RIGHT, VOID_GREY, difference
+from roadseg.metrics.curves import RoadHistogram, road_scores
 from roadseg.model.checkpoint import save_checkpoint
 from roadseg.report.html import album as album_module
 from roadseg.report.html import plots
 from roadseg.report.html.album import Album
 from roadseg.report.html.curves import curve_figures
 from roadseg.report.html.evaluation import eval_page
-from roadseg.report.html.intervals import Tally, intervals
 from roadseg.report.html.page import (
     Cell,
     Figure,
@@ -35,6 +35,7 @@ from roadseg.report.html.page import (
     write_page,
 )
 from roadseg.report.html.segmentation import segment_page
+from roadseg.report.html.tally import Tally
 from roadseg.report.html.video import video_page
 from roadseg.report.run import Row, RunReport
 
@@ -143,20 +144,6 @@ def test_a_page_replaces_only_a_page(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- scores
 
 
-def test_intervals_by_hand() -> None:
-    """Of two pictures, one all right and one all wrong, draws are 0, 1/2 and 1, by 1 : 2 : 1."""
-    right, wrong = Tally("a", (8,), (0,), (0,)), Tally("b", (0,), (0,), (8,))
-    found = intervals([right, wrong], ["road"])
-    assert found["per_class"]["road"] == {
-        "iou": [0, 1], "precision": [1, 1], "recall": [0, 1], "f1": [0, 1],
-    }  # fmt: skip
-    assert found["pixel_accuracy"] == found["mean_iou"] == [0, 1]
-    alike = intervals([Tally("a", (3,), (1,), (1,))] * 5, ["road"])
-    assert alike["per_class"]["road"]["iou"] == [0.6, 0.6]
-    assert intervals([right], ["road"])["per_class"]["road"]["iou"] is None
-    assert intervals([wrong, wrong], ["road"])["per_class"]["road"]["precision"] is None
-
-
 def test_tallies_by_hand() -> None:
     tally = Tally.from_counts("a", [[5, 1, 2], [3, 4, 0]])  # 8 of class 0 (2 unanswered), 7 of class 1
     assert (tally.tp, tally.fp, tally.fn) == ((5, 4), (3, 1), (3, 3))
@@ -169,15 +156,20 @@ def test_tallies_by_hand() -> None:
 
 
 def test_curves_of_a_histogram_by_hand() -> None:
-    """Four levels, of road 0, 1, 1, 2 pixels and of others 3, 1, 0, 0: from level 1 on 4 right, 1 false."""
-    figures = curve_figures([[3, 1, 0, 0], [0, 1, 1, 2]])
-    assert [figure.title for figure in figures][:2] == [
-        "Precision over recall",
-        "IoU and F1 over the threshold",
-    ]
-    assert "best IoU 80.00 at 0.33" in figures[1].svg  # 4 / 5; from level 2 on it is 3 / 4
+    """Road at three levels 1, 1 and 2 times, and something else once at the lowest of them."""
+    histogram = RoadHistogram()
+    histogram.counts[1, [1000, 2000, 3000]] = 1, 1, 2
+    histogram.counts[0, [0, 1000]] = 3, 1
+    road = {"counts": histogram.counts.tolist(), "scores": road_scores(histogram).to_dict()}
+    titles = ["Precision over recall", "IoU over the threshold", "Reliability"]
+    figures = curve_figures(road)
+    assert [figure.title for figure in figures] == titles
+    assert "MaxF 88.89" in figures[0].svg  # 2 * 4 / (4 + 4 + 1)
     assert figures[0].caption == "Average precision 95.00 %."  # 3 / 4 * 1 + 1 / 4 * 4 / 5
-    assert curve_figures([[3, 1], [0, 0]]) == []
+    assert "best 80.00 at 0.00" in figures[1].svg
+    assert curve_figures(None) == []
+    nothing = RoadHistogram()
+    assert curve_figures({"counts": nothing.counts.tolist(), "scores": road_scores(nothing).to_dict()}) == []
 
 
 def test_difference_by_hand() -> None:
@@ -348,6 +340,25 @@ def test_eval_of_many_classes(tmp_path: Path) -> None:
     assert "Mean IoU" in page.text
     assert "taken for another class" in page.text
     assert ("class", "confusion dense") in page.attributes
+
+
+def test_masks_of_any_tool(tmp_path: Path) -> None:
+    data = make_cityscapes(tmp_path / "data", val=3)
+    for i in range(2):  # the third is missing, the second is damaged
+        name = tmp_path / f"masks/ulm/ulm_{i:06d}_000019.png"
+        write_png(name, street(i + 100)[1] // 7 * 255 * (street(i + 100)[1] == 7))
+    name.write_bytes(b"no picture")
+    given = ("--prediction-format", "road-mask", "--out", tmp_path / "out")
+    done = run("eval", "--data", data, "--predictions", tmp_path / "masks", *given)
+    assert done.exit_code == 3, done.output
+    page = Seen((tmp_path / "out/report.html").read_text())
+    assert "2 pictures counted as missed" in page.text
+    assert "no prediction" in page.text
+    shots = [
+        value for name, value in page.attributes if name == "src" and value.startswith("data:image/jpeg")
+    ]
+    assert len(shots) == 3
+    assert "IoU of road 100.0 %" in page.text
 
 
 def test_train(cityscapes: Path, tmp_path: Path) -> None:

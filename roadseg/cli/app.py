@@ -120,6 +120,18 @@ def download_check(
     raise typer.Exit(check.exit_code)
 
 
+def refuse_given(ctx: typer.Context, names: tuple[str, ...], why: str) -> None:
+    """ConfigError if one of these options is on the command line."""
+    sources = {
+        option.opts[0]: ctx.get_parameter_source(option.name or "")
+        for option in ctx.command.params
+        if option.name in names
+    }
+    given = [flag for flag, source in sources.items() if source and source.name == "COMMANDLINE"]
+    if given:
+        raise ConfigError(f"{why}: leave out {', '.join(given)}.")
+
+
 @app.command()
 def train(
     ctx: typer.Context,
@@ -229,6 +241,7 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
 
 @app.command("eval")
 def evaluate(
+    ctx: typer.Context,
     data: options.Data = [],  # noqa: B006
     dataset: options.Dataset = None,
     weights: options.Weights = None,
@@ -237,6 +250,15 @@ def evaluate(
     save_predictions: Annotated[
         Path | None, typer.Option(help="Also write predictions here, as the official label ids.")
     ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Score the masks (PNG) in this folder, made by any tool.")
+    ] = None,
+    prediction_format: Annotated[
+        str | None,
+        typer.Option(help="index, color, road-mask (0/255), cityscapes-labelIds, ...", show_default=False),
+    ] = None,
+    classes: Annotated[str, typer.Option(help="Classes of --predictions.")] = TrainConfig.classes,
+    boundary: Annotated[bool, typer.Option("--boundary/--no-boundary", help="Boundary IoU and F.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     imgsz: options.Imgsz = None,
     threshold: options.Threshold = InferConfig.threshold,
@@ -248,13 +270,17 @@ def evaluate(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Score a checkpoint on a labelled split: IoU and more, by the official rules, at label resolution."""
-    from roadseg.cli.evaluating import run_evaluation
+    """Score a checkpoint, or masks of any tool, on a labelled split, by the official rules."""
+    from roadseg.cli.evaluating import EvalOptions, run_evaluation, run_predictions
 
+    common = EvalOptions(data, dataset, split, out, overwrite, workers, boundary, json, quiet, html)
+    if predictions:
+        of_model = ("weights", "save_predictions", "imgsz", "threshold", "batch_size", "device", "amp")
+        refuse_given(ctx, of_model, "--predictions are scored without a model")
+        raise typer.Exit(run_predictions(common, predictions, prediction_format, classes))
+    refuse_given(ctx, ("prediction_format", "classes"), "these belong to --predictions")
     config = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
-    run_evaluation(
-        data, dataset, weights, split, out, save_predictions, overwrite, config, workers, json, quiet, html
-    )
+    run_evaluation(common, weights, save_predictions, config)
 
 
 @app.command()

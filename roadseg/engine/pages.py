@@ -1,5 +1,6 @@
 """The pictures for a run's page: how each kind of run gets one back that it has done before."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,8 +10,10 @@ import numpy as np
 
 from roadseg.dataset.samples import Sample, read_pair
 from roadseg.engine.evaluate import MaskPredictor
+from roadseg.engine.predictions import Format
 from roadseg.engine.results import ResultWriter, TruthReader
-from roadseg.errors import MediaError
+from roadseg.errors import DatasetError, MediaError
+from roadseg.labels import VOID
 from roadseg.media.images import ImageJob, read_rgb
 from roadseg.report.html.album import Album, Seen, jpeg_uri
 from roadseg.report.html.page import write_page
@@ -34,6 +37,25 @@ def evaluation_album(page: Path, predictor: MaskPredictor, samples: Sequence[Sam
         return rgb_HWC, label_HW, predictor.predict([rgb_HWC])[0]
 
     album = Album(page, predictor.scheme)
+    album.reopen = reopen
+    return album
+
+
+def predictions_album(
+    page: Path, files: Mapping[str, Path], form: Format, samples: Sequence[Sample]
+) -> Album:
+    """An album of large pictures alone: to score masks, the pictures themselves are not read."""
+    by_key = {sample.key: sample for sample in samples}
+
+    def reopen(key: str) -> Seen:
+        rgb_HWC, label_HW = read_pair(by_key[key], form.scheme)
+        mask_HW = np.full(label_HW.shape, VOID, np.uint8)
+        if key in files:
+            with contextlib.suppress(DatasetError):  # what cannot be used is shown as it was scored: missed
+                mask_HW = form.read(files[key], (label_HW.shape[0], label_HW.shape[1]))
+        return rgb_HWC, label_HW, mask_HW
+
+    album = Album(page, form.scheme)
     album.reopen = reopen
     return album
 

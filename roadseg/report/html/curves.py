@@ -1,80 +1,66 @@
 """Curves over the threshold, from histograms of the probability of road."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 
+from roadseg.metrics.curves import RoadHistogram, reliability, road_curve
 from roadseg.report.html import plots
-from roadseg.report.html.page import Figure
+from roadseg.report.html.page import Figure, percent
 
 _POINTS: Final = 400  # of a curve that is drawn: more are not seen
-_BINS: Final = 16
 
 
-def curve_figures(histogram: Sequence[Sequence[int]]) -> list[Figure]:
-    """Precision over recall, IoU and F1 over the threshold, and reliability.
+def curve_figures(road: Mapping[str, Any] | None) -> list[Figure]:
+    """Precision over recall, IoU over the threshold, and reliability.
 
-    histogram: two rows of counts of pixels, level l of L standing for the probability l / (L - 1): where
-    there is no road, and where there is. No figures where the truth has no road.
+    road: that section of scores.json. No figures without it, or where the truth has no road.
     """
-    counts = np.asarray(histogram, np.float64)
-    false, true = (row[::-1].cumsum()[::-1] for row in counts)
-    if not true[0]:
+    if road is None or not road["scores"]["road_pixels"]:
         return []
-    threshold = np.linspace(0, 1, counts.shape[1])
-    with np.errstate(invalid="ignore"):
-        precision = true / (true + false)
-    recall, iou = true / true[0], true / (true[0] + false)
-    f1 = 2 * true / (true[0] + true + false)
-    best, best_f = int(iou.argmax()), int(f1.argmax())
-    evenly = np.linspace(0, len(threshold) - 1, min(_POINTS, len(threshold))).round().astype(int)
-    over_recall = np.searchsorted(-recall, -np.linspace(1, 0, _POINTS)).clip(max=len(recall) - 1)
-    over_recall = np.unique(np.append(over_recall, evenly))
-    area = float(np.sum(-np.diff(recall, append=0) * np.nan_to_num(precision)))
-    low = 0.0 if np.nanmin(precision) < 0.5 else 50.0
-
-    def points(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> plots.Points:
-        return (100 * x[at]).tolist(), (100 * y[at]).tolist()
-
+    histogram, scores = RoadHistogram(road["counts"]), road["scores"]
+    curve = road_curve(histogram)
+    last = len(curve.threshold) - 1
+    evenly = np.linspace(0, last, _POINTS).round().astype(int)
+    # evenly by recall, too: most levels lie where it hardly changes
+    by_recall = np.searchsorted(-curve.recall, -np.linspace(1, 0, _POINTS)).clip(max=last)
+    at = np.unique(np.append(evenly, by_recall))
+    at = at[~np.isnan(curve.precision[at])]
     precision_recall = plots.lines(
         "Precision over recall",
-        [("precision", points(recall, precision, over_recall))],
+        [("precision", ((100 * curve.recall[at]).tolist(), (100 * curve.precision[at]).tolist()))],
         xlabel="recall %",
         ylabel="precision %",
-        mark=(100 * recall[best_f], 100 * precision[best_f], f"best F1 {100 * f1[best_f]:.1f}"),
+        mark=(100 * scores["recall"], 100 * scores["precision"], f"MaxF {percent(scores['max_f'])}"),
         xlim=(0, 101),
-        ylim=(low, 101),
+        ylim=(0 if np.nanmin(curve.precision) < 0.5 else 50, 101),
     )
+    best = f"best {percent(scores['max_iou'])} at {scores['max_iou_threshold']:.2f}"
     over_threshold = plots.lines(
-        "IoU and F1 over the threshold",
-        [
-            ("IoU", (threshold[evenly].tolist(), (100 * iou[evenly]).tolist())),
-            ("F1", (threshold[evenly].tolist(), (100 * f1[evenly]).tolist())),
-        ],
+        "IoU over the threshold",
+        [("IoU", (curve.threshold[evenly].tolist(), (100 * curve.iou[evenly]).tolist()))],
         xlabel="threshold",
-        ylabel="%",
-        mark=(threshold[best], 100 * iou[best], f"best IoU {100 * iou[best]:.2f} at {threshold[best]:.2f}"),
+        ylabel="IoU %",
+        mark=(scores["max_iou_threshold"], 100 * scores["max_iou"], best),
         xlim=(0, 1),
+        ylim=(0, 101),
     )
+    area, error = percent(scores["average_precision"]), percent(scores["ece"])
+    trust = f"A calibrated model lies on the dashed line; this one is off by {error} % on average (ECE)."
     return [
-        Figure("Precision over recall", precision_recall, f"Average precision {100 * area:.2f} %."),
-        Figure("IoU and F1 over the threshold", over_threshold),
-        Figure("Reliability", _reliability(counts), "A calibrated model lies on the dashed line."),
+        Figure("Precision over recall", precision_recall, f"Average precision {area} %."),
+        Figure("IoU over the threshold", over_threshold),
+        Figure("Reliability", _reliability(histogram), trust),
     ]
 
 
-def _reliability(counts: np.ndarray) -> str:
-    level = np.linspace(0, 1, counts.shape[1])
-    place = (level * _BINS).astype(int).clip(max=_BINS - 1)
-    pixels, road, weight = (
-        np.bincount(place, values, _BINS) for values in (counts.sum(0), counts[1], counts.sum(0) * level)
-    )
+def _reliability(histogram: RoadHistogram) -> str:
+    pixels, probability, share = reliability(histogram)
     there = pixels > 0
-    said, true = 100 * weight[there] / pixels[there], 100 * road[there] / pixels[there]
     return plots.lines(
         "Reliability",
-        [("observed", (said.tolist(), true.tolist()))],
+        [("observed", ((100 * probability[there]).tolist(), (100 * share[there]).tolist()))],
         xlabel="probability of road, %",
         ylabel="share that is road, %",
         xlim=(0, 100),

@@ -68,6 +68,8 @@ class Table:
     foot: Sequence[Cell] = ()
     note: str = ""
     folded: bool = False
+    narrow: bool = False
+    """No wider than it needs to be."""
     sorted_by: int | None = None
     """The column that `rows` come sorted by, upwards."""
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 from roadseg.media.overlay import FALSE, MISSED, RIGHT, VOID_GREY
 from roadseg.report.html import plots
 from roadseg.report.html.album import Pictures
-from roadseg.report.html.intervals import Tally
 from roadseg.report.html.page import (
     Cell,
     Figure,
@@ -21,6 +20,7 @@ from roadseg.report.html.page import (
     Table,
     percent,
 )
+from roadseg.report.html.tally import Tally
 
 IN_A_GROUP: Final = 4  # pictures, in each of worst, median and best
 MOST_ROWS: Final = 2000  # a browser sorts them at once, and the page stays below a megabyte
@@ -43,7 +43,7 @@ class Scored:
     per_image: Mapping[str, Any]
     tallies: Sequence[Tally]
     intervals: Mapping[str, Any]
-    """[low, high] of each score, or None, as `intervals.intervals` gives them."""
+    """[low, high] of each score, or None, as `metrics.bootstrap.confidence_intervals` gives them."""
     colors: Sequence[str] = ()
     """CSS colours of the classes."""
 

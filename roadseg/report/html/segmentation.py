@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from roadseg import __version__
 from roadseg.media.overlay import ROAD_GREEN
+from roadseg.metrics import ConfusionMatrix
+from roadseg.metrics.bootstrap import confidence_intervals
 from roadseg.report.html import plots
 from roadseg.report.html.album import NoPictures, Pictures
 from roadseg.report.html.facts import facts
-from roadseg.report.html.intervals import Tally, intervals
 from roadseg.report.html.page import (
     Cell,
     Figure,
@@ -25,6 +26,7 @@ from roadseg.report.html.page import (
     percent,
 )
 from roadseg.report.html.scores import IN_A_GROUP, MOST_ROWS, Scored, css, headlines, sections
+from roadseg.report.html.tally import Tally
 from roadseg.report.run import Row, RunReport
 
 _NONE: Final = NoPictures()
@@ -58,9 +60,11 @@ def segment_page(report: RunReport, pictures: Pictures = _NONE) -> Page:
     if failed := _failures(report.rows):
         page.sections.append(failed)
     if report.scores and (counts := report.counts):
-        tallies = [Tally.from_counts(row.input, row.counts) for row in report.rows if row.counts]
+        of_pictures = [(row.input, row.counts) for row in report.rows if row.counts]
+        tallies = [Tally.from_counts(*each) for each in of_pictures]
         whole, each = (report.scores[part] for part in ("global", "per_image"))
-        between = intervals(tallies, report.classes)
+        matrices = [ConfusionMatrix.from_counts(counts_of_it) for _, counts_of_it in of_pictures]
+        between = confidence_intervals(matrices, report.classes)
         scored = Scored(report.classes, counts, whole, each, tallies, between)
         page.headlines = headlines(scored)
         page.sections += sections(scored, pictures, link)
