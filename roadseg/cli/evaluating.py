@@ -187,7 +187,7 @@ def _report(
     if not options.as_json:
         title = f"{name} {options.split}, {render.count(len(result.images), 'picture')}"
         _show(title, result, content)
-        render.out.print(f"Report: {target}\n", markup=False)
+        render.out.print(f"Report: {target / PAGE if album else target}\n", markup=False)
     return {
         **settings,
         "report": str(scores_path),

@@ -46,6 +46,9 @@ class TrainListener:
     def message(self, text: str) -> None:
         """Something worth a line."""
 
+    def starting(self, epochs: int) -> None:
+        """The training is about to begin, or to go on; so many epochs in all."""
+
     def checking(self, done: int, total: int) -> None:
         """Labels looked at before the start."""
 
@@ -71,6 +74,8 @@ class TrainResult:
     best_epoch: int
     best_score: float
     stopped_early: bool
+    best: dict[str, Any]
+    """The line of results.csv of the best epoch; empty if there is none."""
     device: str
     pictures: int
     """In an epoch."""
@@ -133,6 +138,7 @@ class Trainer:
 
     def run(self) -> TrainResult:
         """Train until the epochs are done or the score stops growing. Call `restore` before, to go on."""
+        self.listener.starting(self.config.epochs)
         unread = [] if self.config.cache != "none" else self.dataset.samples  # a cache reads them anyway
         unread = unread + [sample for source in self.sources for sample in source.val]
         require_good_labels(unread, self.scheme, self.listener.checking)
@@ -160,6 +166,7 @@ class Trainer:
             self.best_epoch,
             self.best_score,
             len(self.history) < self.config.epochs,
+            max(self._validated(), key=lambda row: float(row["score"]), default={}),
             str(self.device),
             len(self.dataset),
         )
