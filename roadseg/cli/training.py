@@ -62,10 +62,11 @@ class TrainDisplay(TrainListener):
         self._seconds.append(row["seconds"])
         scores = [f"{k.replace('_', ' ')} {v:.4f}" for k, v in row.items() if k.endswith(("_iou", "_miou"))]
         parts = [f"epoch {row['epoch']:3d}/{self._epochs}", f"loss {row['loss']:.4f}", *scores]
-        parts.append(render.duration(row["seconds"]))
+        if best:
+            parts.append("best")
         if left := self._epochs - row["epoch"]:
             parts.append(f"{render.duration(left * fmean(self._seconds[-5:]))} left")
-        render.note("  ".join(parts) + ("  (best so far)" if best else ""))
+        render.note("  ".join(parts))
 
     def finished(self, result: TrainResult, html: bool) -> None:
         """Write the page if it is wanted, and say how it ended, on stdout."""

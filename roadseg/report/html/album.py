@@ -19,7 +19,7 @@ from roadseg.report.html.page import address
 # Up to here small pictures are in the page itself, further ones in a folder beside it: a page of 500 pictures
 # stays below 5 MB.
 EMBEDDED: Final = 500
-EMBEDDED_BYTES: Final = 2_500_000  # base64 makes 4 bytes of 3
+EMBEDDED_BYTES: Final = 2_300_000  # base64 makes 4 bytes of 3
 _SMALL, _LARGE = 256, 1024  # longer side
 _SMALL_QUALITY: Final = 60
 _LARGE_BYTES: Final = 80_000
