@@ -193,6 +193,8 @@ class SegmentConfig(_Plain):
     """(i, n): do every n-th input from the i-th on, 1 <= i <= n. Each shard writes a report of its own."""
     fail_fast: bool = False
     """Stop at the first input that fails."""
+    html: bool = True
+    """Write report.html, a page to look at in a browser."""
     batch_size: int = InferConfig.batch_size
     workers: int = 4
     """Threads that read and write."""
@@ -244,6 +246,8 @@ class VideoConfig(_Plain):
     fps: float = 25.0
     """Of a folder of pictures, which has no times of its own."""
     overwrite: bool = False
+    html: bool = True
+    """Write a page to look at in a browser, too."""
     batch_size: int | None = None
     """None: 2 on the CPU, where several batches are in work at once, and 8 on a GPU."""
 

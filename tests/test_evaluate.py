@@ -224,7 +224,7 @@ def test_scores_json_holds_scores_counts_and_settings(three: list[Sample], tmp_p
     table_path, scores_path = write_evaluation(result, out, {"weights": "bundled", "imgsz": 512})
     assert sorted(out.iterdir()) == sorted([table_path, scores_path])  # nothing temporary is left
     report = json.loads(scores_path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
-    assert report["format"] == 1
+    assert report["format"] == 2
     assert report["settings"] == {"weights": "bundled", "imgsz": 512}
     assert LabelScheme.from_dict(report["label_scheme"]) == ROAD
     assert report["counts"] == [[3, 1, 1], [1, 6, 0]]
@@ -253,6 +253,7 @@ def test_per_image_csv_worked_by_hand(three: list[Sample], tmp_path: Path) -> No
         "tp road": "2",
         "fp road": "1",
         "fn road": "1",
+        "problem": "",
     }
     assert (table[1]["iou background"], table[1]["iou road"]) == ("", "1.0")  # absent: empty, not 0
     assert (table[2]["fn background"], table[2]["iou road"]) == ("1", "")
