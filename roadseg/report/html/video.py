@@ -44,7 +44,7 @@ def _page(document: Mapping[str, Any], rows: Sequence[Mapping[str, float]], fram
         problems.append(f"it was {document['stopped_by']} before its end")
     page = Page(
         command="video",
-        title=f"Road in {Path(str(settings['input'])).name}",
+        title=f"Road in {Path(str(settings.get('input', 'a video'))).name}",
         subtitle=f"{written} frames, {document['width']} × {document['height']}, "
         f"{document['frames_per_second']:.4g} frames/s",
         warning=("Not all is well: " + "; ".join(problems) + ".") if problems else "",
