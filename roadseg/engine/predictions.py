@@ -61,7 +61,8 @@ def formats(scheme: LabelScheme) -> dict[str, Format]:
 
     index: class indices, 255 for none; color: the scheme's own colours; values: those of a JSON file's
     classes; and the encodings of data sets that have all of the classes. Where all but some classes are one
-    (`road`), Cityscapes' labels that are void in the truth are in that one: "parking" says "no road".
+    (`road`), label ids and colours of Cityscapes that are void in the truth are in that one: who says
+    "parking" says "no road".
     """
     index: dict[RawValue, int] = {VOID: VOID}
     index.update((k, k) for k in range(scheme.num_classes))
@@ -76,7 +77,7 @@ def formats(scheme: LabelScheme) -> dict[str, Format]:
         for name, encoding in ENCODINGS.items():
             with contextlib.suppress(DatasetError):  # it lacks some of the classes
                 table = scheme.table(encoding)
-                if scheme.rest is not None and name.startswith("cityscapes-"):
+                if scheme.rest is not None and name in ("cityscapes-labelIds", "cityscapes-color"):
                     table = {value: scheme.rest if k == VOID else k for value, k in table.items()}
                 tables[name] = table
     return {name: Format(name, table, scheme) for name, table in tables.items()}
