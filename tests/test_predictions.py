@@ -172,6 +172,14 @@ def test_folders_tell_pictures_of_one_name_apart(tmp_path: Path) -> None:
     assert match_predictions(tmp_path, samples) == {"a/1": paths[0], "b/1": paths[1]}
 
 
+def test_a_picture_in_no_folder_beside_one_of_its_name_in_a_folder(tmp_path: Path) -> None:
+    samples = [sample(key, f"{key}.jpg", f"{key}.png") for key in ("1", "a/1")]
+    paths = [save(tmp_path / name, [[0]]) for name in ("1.png", "a/1.png")]
+    assert match_predictions(tmp_path, samples) == {"1": paths[0], "a/1": paths[1]}
+    paths[0].unlink()
+    assert match_predictions(tmp_path, samples) == {"a/1": paths[1]}
+
+
 def test_two_predictions_for_one_picture_are_both_named(tmp_path: Path) -> None:
     for name in ("one/7.png", "two/7_labelIds.png"):
         save(tmp_path / name, [[0]])
@@ -353,6 +361,7 @@ def test_an_ambiguous_format_writes_nothing(sequences: Path, tmp_path: Path) -> 
         (("--predictions", "{p}", "--save-predictions", "s"), "leave out --save-predictions"),
         (("--predictions", "{p}", "--prediction-format", "jpeg"), "must be one of: index, color"),
         (("--predictions", "{p}", "--classes", "moon"), "unknown classes 'moon'"),
+        (("--predictions", "{p}", "--workers", "-1"), "workers is -1"),
         (("--prediction-format", "index"), "belong to --predictions: leave out --prediction-format"),
         (("--classes", "road"), "belong to --predictions: leave out --classes"),
     ],

@@ -163,15 +163,15 @@ def match_predictions(folder: Path, samples: Sequence[Sample]) -> dict[str, Path
         names = dict.fromkeys(_names(sample))
         found = dict.fromkeys(path for name in names for path in by_name.get(name, ()))
         if crowd[key.name] > 1:
-            depth = len(key.parent.parts)
-            found = {path: None for path in found if path.parent.parts[-depth:] == key.parent.parts}
+            found = {path: None for path in found if _is_at(path.parent, root, key.parent)}
         if len(found) > 1:
             first, second, *_ = found
             raise DatasetError(
                 f"{second}: and {first} are both predictions for {sample.key}; keep one of them, or give the "
                 "folder of one"
             )
-        matches.update(dict.fromkeys([sample.key], *found) if found else {})
+        if found:
+            matches[sample.key] = next(iter(found))
     if not matches:
         there = f"has {files[0].relative_to(root)}" if files else "has no PNG"
         raise DatasetError(
@@ -179,6 +179,12 @@ def match_predictions(folder: Path, samples: Sequence[Sample]) -> dict[str, Path
             f"such as {samples[0].key}.png); check that it is of the same data set and split"
         )
     return matches
+
+
+def _is_at(folder: Path, root: Path, wanted: Path) -> bool:
+    """Whether `folder` ends like `wanted`; what is in no folder must lie in `root` itself."""
+    parts = wanted.parts
+    return folder.parts[-len(parts) :] == parts if parts else folder == root
 
 
 def _names(sample: Sample) -> list[str]:
@@ -205,8 +211,10 @@ def score_predictions(
 
     files: key of a sample -> its prediction, as from `match_predictions`. A prediction that is not there, is
     damaged, of another size, or holds unknown values makes its picture missed, and is noted in its result.
-    DatasetError: a bad label; or no prediction can be used at all (the error is the first one's).
+    ConfigError: a negative number of workers. DatasetError: a bad label; or no prediction can be used at all (the error is the first one's).
     """
+    if workers < 0:
+        raise ConfigError(f"workers is {workers}, but must be 0 or more.")
     scheme = form.scheme
     results: list[ImageResult] = []
 
