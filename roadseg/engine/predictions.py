@@ -211,7 +211,8 @@ def score_predictions(
 
     files: key of a sample -> its prediction, as from `match_predictions`. A prediction that is not there, is
     damaged, of another size, or holds unknown values makes its picture missed, and is noted in its result.
-    ConfigError: a negative number of workers. DatasetError: a bad label; or no prediction can be used at all (the error is the first one's).
+    ConfigError: a negative number of workers. DatasetError: a bad label; or no prediction can be used at all
+    (the error is the first one's).
     """
     if workers < 0:
         raise ConfigError(f"workers is {workers}, but must be 0 or more.")
