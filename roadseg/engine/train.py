@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from roadseg.config import InferConfig, TrainConfig, get_model_config
+from roadseg.config import InferConfig, TrainConfig
 from roadseg.dataset.augment import make_augmentation
 from roadseg.dataset.segmentation import (
     EpochSampler,
@@ -25,18 +25,20 @@ from roadseg.dataset.segmentation import (
 from roadseg.documents import to_json
 from roadseg.engine.comparison import write_comparison
 from roadseg.engine.device import autocast, half_precision, resolve_device
-from roadseg.engine.evaluate import evaluate
+from roadseg.engine.evaluate import Evaluation, evaluate, scores_document, write_evaluation
+from roadseg.engine.initial import initial_model, teacher_model
 from roadseg.engine.losses import SegmentationLoss, distillation
 from roadseg.engine.optim import Schedule, make_average, make_optimizer
 from roadseg.engine.predict import Predictor
 from roadseg.engine.sources import Source, evenly, primary_score
 from roadseg.engine.tensorboard import Board, require_tensorboard
 from roadseg.errors import CheckpointError, ConfigError, RoadsegError
-from roadseg.labels import LabelScheme, get_scheme
+from roadseg.labels import get_scheme
 from roadseg.media.output import write_text
-from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from roadseg.model.unet import PretrainedUNet, RoadNet, build_model
+from roadseg.model.checkpoint import Checkpoint, save_checkpoint
+from roadseg.model.unet import RoadNet
 from roadseg.report.curves import training_report, write_curves, write_results
+from roadseg.report.html.training import VALIDATION
 
 # Pictures that are drawn after each validation, spread evenly over the validation set.
 SHOWN = 6
@@ -47,6 +49,9 @@ class TrainListener:
 
     def message(self, text: str) -> None:
         """Something worth a line."""
+
+    def starting(self, epochs: int) -> None:
+        """The training is about to begin, or to go on; so many epochs in all."""
 
     def checking(self, done: int, total: int) -> None:
         """Labels looked at before the start."""
@@ -73,12 +78,18 @@ class TrainResult:
     best_epoch: int
     best_score: float
     stopped_early: bool
+    best: dict[str, Any]
+    """The line of results.csv of the best epoch; empty if there is none."""
+    device: str
+    pictures: int
+    """In an epoch."""
     report: dict[str, Any]
     """What report.json holds, in plain types."""
 
 
 class Trainer:
-    """One run in one folder: `last.pt`, `best.pt`, `results.csv`, `report.json`, `curves.png`, `samples/`."""
+    """One run in one folder: `last.pt`, `best.pt`, `results.csv`, `report.json`, `curves.png`, `samples/`,
+    `val/`."""
 
     def __init__(
         self,
@@ -87,23 +98,24 @@ class Trainer:
         folder: Path,
         listener: TrainListener | None = None,
         *,
-        scheme: LabelScheme | None = None,
+        restored: Checkpoint | None = None,
     ) -> None:
-        """`scheme` is that of a run to `restore`: the files of its classes and first weights are not read."""
+        """`restored` is the `last.pt` of a run to go on with: classes and network are its own, and the files
+        that the run once started from are not read."""
         self.config, self.sources, self.folder = config, sources, folder
         self.listener = listener or TrainListener()
         self.device = resolve_device(config.device)
         if config.tensorboard:
             require_tensorboard()
-        self.scheme = scheme or get_scheme(config.classes)
+        self.scheme = restored.scheme if restored else get_scheme(config.classes)
         if config.class_weights and len(config.class_weights) != self.scheme.num_classes:
             raise ConfigError(
                 f"class_weights has {len(config.class_weights)} values, but {self.scheme.name} has "
                 f"{self.scheme.num_classes} classes: {', '.join(self.scheme.classes)}."
             )
         torch.manual_seed(config.seed)
-        start = replace(config, weights=None, encoder_weights=None) if scheme else config
-        self.model = initial_model(start, self.scheme).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = copy.deepcopy(restored.model) if restored else initial_model(config, self.scheme)
+        self.model: RoadNet = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = teacher_model(config, self.scheme, self.device)
         self.average = make_average(self.model, config.ema)
         self.loss = SegmentationLoss(config.loss, config.class_weights, config.label_smoothing).to(
@@ -132,9 +144,14 @@ class Trainer:
         )
         self.schedule = Schedule(self.optimizer, config, len(self.loader))
         self.history: list[dict[str, Any]] = []
+        self.validation: dict[str, Evaluation] = {}
+        """The last one of each data set."""
+        if restored:
+            self._restore(restored)
 
     def run(self) -> TrainResult:
-        """Train until the epochs are done or the score stops growing. Call `restore` before, to go on."""
+        """Train until the epochs are done or the score stops growing."""
+        self.listener.starting(self.config.epochs)
         unread = [] if self.config.cache != "none" else self.dataset.samples  # a cache reads them anyway
         unread = unread + [sample for source in self.sources for sample in source.val]
         require_good_labels(unread, self.scheme, self.listener.checking)
@@ -150,6 +167,9 @@ class Trainer:
             self.best_epoch,
             self.best_score,
             len(self.history) < self.config.epochs,
+            max(self._validated(), key=lambda row: float(row["score"]), default={}),
+            str(self.device),
+            len(self.dataset),
             report,
         )
 
@@ -258,6 +278,7 @@ class Trainer:
                 workers=max(1, self.config.workers),
                 progress=self.listener.validating,
             )
+            self.validation[source.name] = done
             row[f"{source.name}_{self._score_name}"] = primary_score(done.scores, self.scheme)
             row[f"{source.name}_pixel_accuracy"] = done.scores.pixel_accuracy
         names = [f"{source.name}_{self._score_name}" for source in self.sources]
@@ -283,6 +304,9 @@ class Trainer:
         validated = self._validated()
         checkpoint = self._checkpoint(dict(validated[-1]) if validated else {})
         if best:
+            for name, evaluation in self.validation.items():
+                document = scores_document(evaluation, {"epoch": len(self.history)})
+                write_evaluation(evaluation, self.folder / VALIDATION / name, document)
             save_checkpoint(checkpoint, self.folder / "best.pt", keep_previous=True)
         checkpoint.training = {
             "model": self.model.state_dict(),
@@ -294,7 +318,7 @@ class Trainer:
         }
         save_checkpoint(checkpoint, self.folder / "last.pt", keep_previous=True)
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def _restore(self, checkpoint: Checkpoint) -> None:
         """Take over the state of `last.pt`: the run goes on as if it had never stopped."""
         state = checkpoint.training
         if state is None:
@@ -310,39 +334,3 @@ class Trainer:
         self.schedule.load_state_dict(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
         self.history = copy.deepcopy(state["history"])
-
-
-def teacher_model(config: TrainConfig, scheme: LabelScheme, device: torch.device) -> RoadNet | None:
-    """Return the network of `config.teacher`, ready to be asked; CheckpointError when its classes differ."""
-    if config.teacher is None:
-        return None
-    given = load_checkpoint(Path(config.teacher))
-    if given.scheme.classes != scheme.classes:
-        raise CheckpointError(
-            f"{config.teacher}: the teacher knows the classes of {given.scheme.name}, not of {scheme.name}."
-        )
-    return given.model.fold().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def initial_model(config: TrainConfig, scheme: LabelScheme) -> RoadNet:
-    """Return the network to start from: fresh, or with the weights of `config.weights`.
-
-    Where that checkpoint has other classes, everything but the head is taken over. Raises CheckpointError
-    when it is another network.
-    """
-    model = build_model(get_model_config(config.model), scheme.num_classes)
-    if config.encoder_weights and isinstance(model, PretrainedUNet):
-        model.encoder.load_imagenet(config.encoder_weights)
-    if config.weights is None:
-        return model
-    given = load_checkpoint(Path(config.weights))
-    if given.model.config != model.config:
-        raise CheckpointError(
-            f"{config.weights}: holds another network than --model {config.model}; name the one it is of."
-        )
-    weights = given.model.state_dict()
-    if given.scheme.classes != scheme.classes:
-        weights = {name: tensor for name, tensor in weights.items() if not name.startswith("head.")}
-        weights |= {name: t for name, t in model.state_dict().items() if name.startswith("head.")}
-    model.load_state_dict(weights)
-    return model

@@ -16,7 +16,7 @@ from roadseg.media.output import atomic_write, write_text
 from roadseg.media.table import csv_text
 
 THUMBNAILS: Final = 8
-_THUMBNAIL_WIDTH: Final = 240
+_THUMBNAIL_WIDTH: Final = 640
 COLUMNS: Final = ("frame", "seconds", "road_percent", "confidence", "changed_percent")
 
 
