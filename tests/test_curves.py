@@ -41,10 +41,10 @@ def random_pair(seed: int, pixels: int = 5000) -> tuple[NDArray[np.float32], UIn
 
 
 def test_levels_and_void() -> None:
-    counts = histogram([0, 1, 0.5, 0.49999, 0.3, 0.7], [0, 1, 1, 0, VOID, 7]).counts
+    counts = histogram([0, 1, 0.5, 0.49999, 0.3, 0.8], [0, 1, 1, 0, VOID, 7]).counts
     assert counts.sum() == 5
     assert counts[0, 0] == counts[1, 4095] == counts[1, 2048] == counts[0, 2047] == 1
-    assert counts[0, round(0.7 * 4095)] == 1  # another class is not road
+    assert counts[0, round(0.8 * 4095)] == 1  # another class is not road
     assert histogram([0.2], [0], road=0).counts[1].sum() == 1
 
 

@@ -200,8 +200,12 @@ def write_evaluation(
 
 def _pretty(report: Mapping[str, Any]) -> str:
     """JSON with a list of numbers on one line: short to read. (No string in it holds a line break.)"""
+
+    def on_one_line(numbers: re.Match[str]) -> str:
+        return re.sub(r"\n\s*", "", re.sub(r",\n\s*", ", ", numbers[0]))
+
     text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
-    return re.sub(r"\[[^\[\]{}]*\]", lambda found: re.sub(r"\n\s*", " ", found[0]), text) + "\n"
+    return re.sub(r"\[[^\[\]{}]*\]", on_one_line, text) + "\n"
 
 
 def _table(evaluation: Evaluation) -> str:

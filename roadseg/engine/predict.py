@@ -80,7 +80,7 @@ class Predictor:
         """Map pictures to (mask_HW, probability_HW of road, float32 0..1); None where no class is the road.
 
         For two classes it is the probability of class 1. Of more, what is enlarged is the margin of the road
-        over all the rest: as much as the softmax of all enlarged logits says, for one plane's time.
+        over all the rest, in one plane's time; the softmax of all enlarged logits is a little smoother.
         """
         road = 1 if self._binary else self.scheme.road_class
         results: list[tuple[UInt8, Float32 | None]] = []

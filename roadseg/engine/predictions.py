@@ -61,7 +61,8 @@ def formats(scheme: LabelScheme) -> dict[str, Format]:
 
     index: class indices, 255 for none; color: the scheme's own colours; values: those of a JSON file's
     classes; and the encodings of data sets that have all of the classes. Where all but some classes are one
-    (`road`), Cityscapes' labels that are void in the truth are in that one: "parking" says "no road".
+    (`road`), label ids and colours of Cityscapes that are void in the truth are in that one: who says
+    "parking" says "no road".
     """
     index: dict[RawValue, int] = {VOID: VOID}
     index.update((k, k) for k in range(scheme.num_classes))
@@ -76,7 +77,7 @@ def formats(scheme: LabelScheme) -> dict[str, Format]:
         for name, encoding in ENCODINGS.items():
             with contextlib.suppress(DatasetError):  # it lacks some of the classes
                 table = scheme.table(encoding)
-                if scheme.rest is not None and name.startswith("cityscapes-"):
+                if scheme.rest is not None and name in ("cityscapes-labelIds", "cityscapes-color"):
                     table = {value: scheme.rest if k == VOID else k for value, k in table.items()}
                 tables[name] = table
     return {name: Format(name, table, scheme) for name, table in tables.items()}
@@ -162,15 +163,15 @@ def match_predictions(folder: Path, samples: Sequence[Sample]) -> dict[str, Path
         names = dict.fromkeys(_names(sample))
         found = dict.fromkeys(path for name in names for path in by_name.get(name, ()))
         if crowd[key.name] > 1:
-            depth = len(key.parent.parts)
-            found = {path: None for path in found if path.parent.parts[-depth:] == key.parent.parts}
+            found = {path: None for path in found if _is_at(path.parent, root, key.parent)}
         if len(found) > 1:
             first, second, *_ = found
             raise DatasetError(
                 f"{second}: and {first} are both predictions for {sample.key}; keep one of them, or give the "
                 "folder of one"
             )
-        matches.update(dict.fromkeys([sample.key], *found) if found else {})
+        if found:
+            matches[sample.key] = next(iter(found))
     if not matches:
         there = f"has {files[0].relative_to(root)}" if files else "has no PNG"
         raise DatasetError(
@@ -178,6 +179,12 @@ def match_predictions(folder: Path, samples: Sequence[Sample]) -> dict[str, Path
             f"such as {samples[0].key}.png); check that it is of the same data set and split"
         )
     return matches
+
+
+def _is_at(folder: Path, root: Path, wanted: Path) -> bool:
+    """Whether `folder` ends like `wanted`; what is in no folder must lie in `root` itself."""
+    parts = wanted.parts
+    return folder.parts[-len(parts) :] == parts if parts else folder == root
 
 
 def _names(sample: Sample) -> list[str]:
@@ -204,8 +211,11 @@ def score_predictions(
 
     files: key of a sample -> its prediction, as from `match_predictions`. A prediction that is not there, is
     damaged, of another size, or holds unknown values makes its picture missed, and is noted in its result.
-    DatasetError: a bad label; or no prediction can be used at all (the error is the first one's).
+    ConfigError: a negative number of workers. DatasetError: a bad label; or no prediction can be used at all
+    (the error is the first one's).
     """
+    if workers < 0:
+        raise ConfigError(f"workers is {workers}, but must be 0 or more.")
     scheme = form.scheme
     results: list[ImageResult] = []
 

@@ -72,16 +72,21 @@ class ConfusionMatrix:
             )
         if prediction.is_floating_point() or label.is_floating_point():
             raise ValueError("prediction and label must be class indices (integers), not floats")
-        classes, columns = self.counts.shape
+        classes = self.num_classes
+        unknown = ValueError(f"label has values outside 0..{classes - 1} and {VOID} (void)")
         predicted, truth = (ids.to(self.counts.device).flatten() for ids in (prediction, label))
-        known = truth != VOID
-        if bool((known & ~_in_range(truth, classes)).any()):
-            raise ValueError(f"label has values outside 0..{classes - 1} and {VOID} (void)")
-        # int32 holds every cell's number in a quarter of int64's time. One bin past the matrix takes void.
-        predicted = predicted.int().where(_in_range(predicted, classes), classes)
-        cell = (truth.int() * columns + predicted).where(known, classes * columns)
-        bins = torch.bincount(cell, minlength=classes * columns + 1)
-        self.counts += bins[:-1].view(classes, columns)
+        if predicted.dtype != torch.uint8:
+            predicted = predicted.where(_in_range(predicted, VOID), VOID).to(torch.uint8)
+        if truth.dtype != torch.uint8:
+            if not bool(_in_range(truth, VOID + 1).all()):
+                raise unknown
+            truth = truth.to(torch.uint8)
+        # All pairs of bytes are counted, and sorted out afterwards: a fifth of the time of looking at pixels.
+        pairs = torch.bincount((truth.int() << 8) | predicted, minlength=256 * 256).view(256, 256)
+        if bool(pairs[classes:VOID].any()):
+            raise unknown
+        self.counts[:, :classes] += pairs[:classes, :classes]
+        self.counts[:, classes] += pairs[:classes, classes:].sum(1)
 
     def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
         """The counts of both, on this one's device. Raises ValueError when their classes differ in number."""

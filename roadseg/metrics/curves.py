@@ -47,7 +47,7 @@ class RoadHistogram:
         """
         if probability_HW.shape != label_HW.shape:
             raise ValueError(f"probability {probability_HW.shape} and label {label_HW.shape} differ in shape")
-        level = np.rint(probability_HW * np.float32(LEVELS - 1)).astype(np.uint16)
+        level = (probability_HW * np.float32(LEVELS - 1) + np.float32(0.5)).astype(np.uint16)
         rows = np.zeros(256, np.uint16)  # 0: something else, 1: road, 2: void
         rows[[road, VOID]] = LEVELS, 2 * LEVELS
         bins = np.bincount((level + rows[label_HW]).ravel(), minlength=3 * LEVELS)
