@@ -20,6 +20,9 @@ from roadseg.model.checkpoint import Checkpoint
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 
+CALLS_AHEAD = 3
+"""Batches begun before they are asked for: where two are in work, the next one must not wait for them."""
+
 # Calls of the network at a time on the CPU: more of them hold more memory, and share its bandwidth.
 _MOST_CALLS = 8
 
