@@ -18,8 +18,8 @@ from roadseg.documents import header, to_json
 from roadseg.errors import OutputError, ReportError
 from roadseg.media.table import plain_text
 from roadseg.metrics import ConfusionMatrix, per_image, scores
+from roadseg.metrics.bootstrap import draws, interval
 from roadseg.model.checkpoint import save_checkpoint
-from roadseg.report.bootstrap import draws, interval
 from roadseg.report.compare import Comparison, compare
 from roadseg.report.load import find_documents, make_runs
 from roadseg.report.present import to_html, to_markdown
@@ -170,7 +170,7 @@ def test_draws_are_seeded_and_whole() -> None:
 
 def test_draws_in_pieces_are_all_there(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = np.concatenate(list(draws(9, 1, 100)))
-    monkeypatch.setattr("roadseg.report.bootstrap._CHUNK", 100)
+    monkeypatch.setattr("roadseg.metrics.bootstrap._CHUNK", 100)
     pieces = list(draws(9, 1, 100))
     assert len(pieces) == 10
     assert np.array_equal(np.concatenate(pieces), whole)

@@ -11,11 +11,14 @@ import numpy as np
 from roadseg.documents import header
 from roadseg.errors import ReportError
 from roadseg.media.table import csv_text
-from roadseg.report.bootstrap import LEVEL, RESAMPLES, Float64, draws, interval
+from roadseg.metrics.bootstrap import LEVEL, draws, interval
 from roadseg.report.run import Counts
-from roadseg.report.tally import Tally
+from roadseg.report.tally import Float64, Tally
 
 ROAD_SHARE: Final = "road share"
+RESAMPLES: Final = 10_000
+"""Of the bootstrap: whether an interval leaves out 0 must not hang on its seed."""
+_NOWHERE: Final = (math.nan, math.nan)
 Difference = Mapping[str, tuple[float, float, float]]
 """Measure -> difference, and the low and the high end of its interval."""
 
@@ -34,6 +37,9 @@ class Run:
     """Shares are 0..1; None: undefined."""
     counts: Mapping[str, Counts] = field(default_factory=dict)
     """Picture -> its confusion counts."""
+    bands: Mapping[str, Counts] = field(default_factory=dict)
+    """Picture -> pixels of the bands along outlines, in both and in either: a row for each class that has
+    any."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """Picture -> its share of road, where nothing was scored."""
     notes: tuple[str, ...] = ()
@@ -179,7 +185,8 @@ def compare(runs: Sequence[Run], seed: int = 0) -> Comparison:
         raise ReportError(
             f"{first.path}: has no picture in common with {others}; compare runs over the same pictures"
         )
-    tallies = [_tally(run, first, common) for run in runs]
+    outlines = all(run.bands for run in runs)
+    tallies = [_tally(run, first, common, outlines) for run in runs]
     values = [
         tally.iou_N() if tally else np.array([run.shares[key] for key in common])
         for run, tally in zip(runs, tallies, strict=True)
@@ -225,13 +232,13 @@ def _differences(runs: Sequence[_Scored], seed: int) -> list[Difference]:
     once = np.ones((1, pictures))
     observed = [run.scores(once) for run in runs]
     drawn: list[list[dict[str, Float64]]] = [
-        [run.scores(draws_BN) for run in runs] for draws_BN in draws(pictures, seed)
+        [run.scores(draws_BN) for run in runs] for draws_BN in draws(pictures, seed, RESAMPLES)
     ]
     return [
         {
             name: (
                 float(value[0] - observed[0][name][0]),
-                *interval(np.concatenate([piece[i][name] - piece[0][name] for piece in drawn])),
+                *(interval(np.concatenate([piece[i][name] - piece[0][name] for piece in drawn])) or _NOWHERE),
             )
             for name, value in observed[i].items()
         }
@@ -239,7 +246,7 @@ def _differences(runs: Sequence[_Scored], seed: int) -> list[Difference]:
     ]
 
 
-def _tally(run: Run, first: Run, common: Sequence[str]) -> Tally | None:
+def _tally(run: Run, first: Run, common: Sequence[str], outlines: bool) -> Tally | None:
     if not run.counts:
         return None
     for key in common:
@@ -249,7 +256,8 @@ def _tally(run: Run, first: Run, common: Sequence[str]) -> Tally | None:
                 f"{run.path}: was scored against another label of {key} than {first.path} (pixels by class "
                 f"{here}, there {there}); score both against the same labels, at the same size"
             )
-    return Tally(np.array([run.counts[key] for key in common], np.int64), run.classes)
+    bands_NC2 = np.array([run.bands[key] for key in common], np.int64) if outlines else None
+    return Tally(np.array([run.counts[key] for key in common], np.int64), run.classes, bands_NC2)
 
 
 def _against(run: Run, first: Run, measures: Difference, values_N: Float64, first_N: Float64) -> Against:

@@ -8,9 +8,12 @@ from roadseg.documents import read_document, reading
 from roadseg.errors import ReportError
 from roadseg.report.compare import Run
 from roadseg.report.run import RunReport
+from roadseg.report.tally import OUTLINES
 
 Document = tuple[Path, Mapping[str, Any]]
 FILES: Final = ("report.json", "scores.json")
+_FURTHER: Final = {"boundary": {"mean_iou": OUTLINES}, "road": {"max_f": "MaxF", "ece": "ECE"}}
+"""Section of scores.json -> scores in it, and what they are called."""
 _GIVE: Final = "give the JSON file of a run, or its folder"
 
 
@@ -82,14 +85,31 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _of_scores(document: Mapping[str, Any]) -> dict[str, Any]:
     classes = tuple(document["label_scheme"]["classes"])
+    further: dict[str, float | None] = {}
+    for section, names in _FURTHER.items():
+        if found := document.get(section):
+            further |= {name: found["scores"][key] for key, name in names.items()}
     return {
         "classes": classes,
         "headline": {
             "pictures": len(document["images"]),
             **_headline(document["scores"], document["per_image"], classes),
+            **further,
         },
         "counts": _once((image["key"], image["counts"]) for image in document["images"]),
+        "bands": _bands(document),
     }
+
+
+def _bands(document: Mapping[str, Any]) -> dict[str, list[list[int]]]:
+    if not (boundary := document.get("boundary")):
+        return {}
+    both, either = (boundary["columns"].index(name) for name in ("intersection", "union"))
+    bands = {image["key"]: [[n[both], n[either]] for n in image["boundary"]] for image in document["images"]}
+    for picture, rows in bands.items():
+        if len(rows) != len(boundary["classes"]) or not all(_is_count(n) for row in rows for n in row):
+            raise ValueError(f"the outlines of {picture} are no numbers of pixels for {boundary['classes']}")
+    return bands
 
 
 def _of_segment(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,8 +219,12 @@ def _require_numbers(run: Run) -> None:
     kinds = len(run.classes)
     for picture, counts in run.counts.items():
         whole = len(counts) == kinds and all(len(line) == kinds + 1 for line in counts)
-        if not whole or any(type(n) is not int or n < 0 for line in counts for n in line):
+        if not whole or not all(_is_count(n) for line in counts for n in line):
             raise ValueError(f"the counts of {picture} are no {kinds} rows of {kinds + 1} numbers of pixels")
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _once(pairs: Any) -> dict[str, Any]:

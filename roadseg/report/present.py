@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from roadseg import __version__
-from roadseg.report.bootstrap import RESAMPLES
-from roadseg.report.compare import ROAD_SHARE, Against, Comparison, measures
+from roadseg.report.compare import RESAMPLES, ROAD_SHARE, Against, Comparison, measures
 
 SHOWN: Final = 10
 """Pictures that are listed where the runs disagree most; JSON and CSV have all."""

@@ -5,24 +5,32 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from roadseg.report.bootstrap import Float64
-
 PER_PICTURE = "IoU per picture"
+OUTLINES = "boundary IoU"
+
+Float64 = NDArray[np.float64]
 
 
 class Tally:
     """The pixels of each picture by what became of them; `classes` has K names.
 
     counts_NKL: int64 confusion counts, rows truth, columns prediction, L = K + 1 (the last one is no class).
+    bands_NC2: int64 pixels of the bands along the outlines of C classes, in both and in either.
     What they mean, and what is undefined, is as in `roadseg.metrics`: sums first, division last.
     """
 
-    def __init__(self, counts_NKL: NDArray[np.int64], classes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        counts_NKL: NDArray[np.int64],
+        classes: Sequence[str],
+        bands_NC2: NDArray[np.int64] | None = None,
+    ) -> None:
         self.classes = tuple(classes)
         kinds = len(self.classes)
         self.right_NK = np.diagonal(counts_NKL, axis1=1, axis2=2).astype(np.float64)
         self.truth_NK = counts_NKL.sum(2).astype(np.float64)
         self.claimed_NK = counts_NKL[:, :, :kinds].sum(1).astype(np.float64)
+        self.bands_2NC = None if bands_NC2 is None else np.moveaxis(bands_NC2, 2, 0).astype(np.float64)
 
     def iou_N(self) -> Float64:
         """IoU of each picture: of class 1 (the road) for two classes, else its mean over classes."""
@@ -40,6 +48,9 @@ class Tally:
         each = {
             PER_PICTURE: _ratio(draws_BN @ np.where(known, iou_N, 0.0), draws_BN @ known.astype(np.float64))
         }
+        if self.bands_2NC is not None:
+            both, either = self.bands_2NC
+            each[OUTLINES] = _mean(_ratio(draws_BN @ both, draws_BN @ either))
         if len(self.classes) == 2:
             right, truth, claimed = right[:, 1], truth[:, 1], claimed[:, 1]
             name = self.classes[1]
