@@ -19,8 +19,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from roadseg.config import MODELS, TrainConfig, UNetConfig
+from roadseg.engine.listener import TrainListener
 from roadseg.engine.sources import find_sources
-from roadseg.engine.train import Trainer, TrainListener
+from roadseg.engine.train import Trainer
 from roadseg.model.unet import RoadNet, build_model
 
 SIZES = ((512, 256), (640, 384), (1024, 512))

@@ -333,6 +333,39 @@ def test_every_format_at_once(two_runs: tuple[Path, Path], tmp_path: Path) -> No
     assert json.loads(outs[1].read_text())["bootstrap"]["seed"] == 0
 
 
+def outlined(data: dict[str, Any], bands: dict[str, list[list[int]]]) -> dict[str, Any]:
+    """`data`, with the bands of the road's outline, in both and in either, of each picture."""
+    for image in data["images"]:
+        image["boundary"] = bands[image["key"]]
+    data["boundary"] = {
+        "classes": ["road"],
+        "columns": ["predicted", "intersection", "union"],
+        "scores": {"mean_iou": 0.75},
+    }
+    return data
+
+
+def test_outlines_worked_by_hand(tmp_path: Path) -> None:
+    """Together 3/8 and 6/12; of the draws of one picture twice, 2/4 and 4/4, or 1/4 and 2/8."""
+    one = outlined(document(ONE), {"a/1": [[9, 2, 4]], "a/2": [[9, 1, 4]], "gone": [[9, 5, 5]]})
+    two = outlined(document(TWO), {"a/1": [[9, 4, 4]], "a/2": [[9, 2, 8]]})
+    two["road"] = {"scores": {"max_f": 0.9, "ece": 0.04}}
+    result = compared(tmp_path, one, two)
+    (against,) = result.against
+    assert against.measures["boundary IoU"] == pytest.approx((6 / 12 - 3 / 8, 0.0, 0.5))
+    assert [run.headline["boundary IoU"] for run in result.runs] == [0.75, 0.75]
+    assert "| MaxF | – | 90.00 % |" in to_markdown(result)
+    assert "| ECE | – | 4.00 % |" in to_markdown(result)
+    (against,) = compared(tmp_path, one, document(TWO)).against
+    assert "boundary IoU" not in against.measures
+
+
+@pytest.mark.parametrize("row", [[], [[9, 1, 2], [9, 1, 2]], [[9, -1, 2]], [[9, 0.5, 2]], [[9, "1", 2]]])
+def test_outlines_that_cannot_be_counted_with(tmp_path: Path, row: list[list[Any]]) -> None:
+    bad = outlined(document(TWO), {"a/1": row, "a/2": [[9, 1, 2]]})
+    refused(tmp_path, r"A/scores\.json: is no report .*the outlines of a/1", bad)
+
+
 @pytest.mark.parametrize(
     ("outs", "exit_code", "message"),
     [

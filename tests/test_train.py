@@ -18,9 +18,9 @@ from roadseg.cli.app import app
 from roadseg.config import MODELS, TrainConfig, UNetConfig
 from roadseg.engine import train as train_module
 from roadseg.engine.initial import initial_model
+from roadseg.engine.listener import TrainListener
 from roadseg.engine.runs import named_folder, new_folder, read_recipe, resume_training, start_training
 from roadseg.engine.sources import find_sources, unique_names
-from roadseg.engine.train import TrainListener
 from roadseg.errors import CheckpointError, ConfigError, DatasetError, OutputError, RoadsegError
 from roadseg.model.checkpoint import load_checkpoint, previous_of, save_checkpoint
 from roadseg.model.encoder import LiteEncoder

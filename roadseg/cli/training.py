@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from roadseg.cli import render
+from roadseg.engine.listener import TrainListener, TrainResult
 from roadseg.engine.pages import PAGE
-from roadseg.engine.train import TrainListener, TrainResult
 
 
 class TrainDisplay(TrainListener):

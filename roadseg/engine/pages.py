@@ -3,13 +3,14 @@
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import cv2
 import numpy as np
 
 from roadseg.dataset.samples import Sample, read_pair
 from roadseg.engine.evaluate import MaskPredictor
+from roadseg.engine.listener import TrainResult
 from roadseg.engine.predictions import Format
 from roadseg.engine.results import ResultWriter, TruthReader
 from roadseg.errors import DatasetError, MediaError
@@ -20,9 +21,6 @@ from roadseg.report.html.page import write_page
 from roadseg.report.html.training import train_page
 from roadseg.report.html.video import video_page
 from roadseg.report.video import VideoReport
-
-if TYPE_CHECKING:
-    from roadseg.engine.train import TrainResult
 
 PAGE: Final = "report.html"
 _SHEET_WIDTH: Final = 1280  # of the picture of predictions, which is three cells wide
@@ -82,7 +80,7 @@ def write_video_page(stem: Path, report: VideoReport) -> None:
     write_page(stem.with_name(stem.name + ".html"), video_page(stem, frames))
 
 
-def write_training_page(result: "TrainResult", command_line: str) -> None:
+def write_training_page(result: TrainResult, command_line: str) -> None:
     """Write the page of a training, with its last sheet of predictions. Raises OutputError."""
     sheet = None
     if sheets := sorted((result.folder / "samples").glob("epoch_*.jpg")):

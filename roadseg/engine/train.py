@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from roadseg.engine.comparison import write_comparison
 from roadseg.engine.device import autocast, half_precision, resolve_device
 from roadseg.engine.evaluate import Evaluation, evaluate, scores_document, write_evaluation
 from roadseg.engine.initial import initial_model, teacher_model
+from roadseg.engine.listener import TrainListener, TrainResult
 from roadseg.engine.losses import SegmentationLoss, distillation
 from roadseg.engine.optim import Schedule, make_average, make_optimizer
 from roadseg.engine.predict import Predictor
@@ -42,49 +42,6 @@ from roadseg.report.html.training import VALIDATION
 
 # Pictures that are drawn after each validation, spread evenly over the validation set.
 SHOWN = 6
-
-
-class TrainListener:
-    """Hears how a training goes; every method may be overridden, and does nothing here."""
-
-    def message(self, text: str) -> None:
-        """Something worth a line."""
-
-    def starting(self, epochs: int) -> None:
-        """The training is about to begin, or to go on; so many epochs in all."""
-
-    def checking(self, done: int, total: int) -> None:
-        """Labels looked at before the start."""
-
-    def caching(self, done: int, total: int) -> None:
-        """Pictures decoded into the cache."""
-
-    def step(self, epoch: int, step: int, steps: int, loss: float, lr: float) -> None:
-        """A batch is done (counts from 1)."""
-
-    def validating(self, done: int, total: int) -> None:
-        """Pictures scored."""
-
-    def epoch(self, row: dict[str, Any], best: bool) -> None:
-        """An epoch is done; `row` is its line of results.csv."""
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """How a training ended."""
-
-    folder: Path
-    epochs: int
-    best_epoch: int
-    best_score: float
-    stopped_early: bool
-    best: dict[str, Any]
-    """The line of results.csv of the best epoch; empty if there is none."""
-    device: str
-    pictures: int
-    """In an epoch."""
-    report: dict[str, Any]
-    """What report.json holds, in plain types."""
 
 
 class Trainer:
