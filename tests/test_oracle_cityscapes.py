@@ -14,7 +14,7 @@ from PIL import Image
 
 from roadseg.dataset.samples import Sample, find_samples
 from roadseg.engine.evaluate import Evaluation, evaluate
-from roadseg.engine.evaluation import document
+from roadseg.engine.evaluation import scores_document
 from roadseg.engine.measures import Measures
 from roadseg.engine.predictions import get_format, match_predictions, score_predictions
 from roadseg.labels import (
@@ -185,7 +185,9 @@ def test_categories_and_instances_equal_the_official_script(
     scheme = get_scheme("cityscapes19")
     files = match_predictions(tree / "results", samples)
     form = get_format("cityscapes-labelIds", scheme)
-    ours = document(score_predictions(files, form, samples, Measures(scheme, boundary=False), workers=2))
+    ours = scores_document(
+        score_predictions(files, form, samples, Measures(scheme, boundary=False), workers=2)
+    )
 
     for name, scores in ours["categories"]["scores"]["per_class"].items():
         assert scores["iou"] == theirs["categoryScores"][name]
