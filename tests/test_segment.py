@@ -57,7 +57,7 @@ def run(
     """Segment a folder; the report is in `run.report` too, for runs that raise."""
     predictor = predictor or FakePredictor()
     run.report = report = RunReport(command="segment")
-    config = SegmentConfig(out=str(out), **{"batch_size": 2, "workers": 2, **settings})
+    config = SegmentConfig(out=str(out), **{"batch_size": 2, "workers": 2, "html": False, **settings})
     segment(config, predictor, find_images(folder, exclude=out), report, progress)
     return report, predictor
 

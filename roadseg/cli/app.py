@@ -17,6 +17,7 @@ from roadseg.config import (
     AugmentStrength,
     Cache,
     Codec,
+    Encoder,
     Ids,
     InferConfig,
     Loss,
@@ -121,6 +122,18 @@ def download_check(
     raise typer.Exit(check.exit_code)
 
 
+def refuse_given(ctx: typer.Context, names: tuple[str, ...], why: str) -> None:
+    """ConfigError if one of these options is on the command line."""
+    sources = {
+        option.opts[0]: ctx.get_parameter_source(option.name or "")
+        for option in ctx.command.params
+        if option.name in names
+    }
+    given = [flag for flag, source in sources.items() if source and source.name == "COMMANDLINE"]
+    if given:
+        raise ConfigError(f"{why}: leave out {', '.join(given)}.")
+
+
 @app.command()
 def train(
     ctx: typer.Context,
@@ -139,9 +152,11 @@ def train(
         str | None,
         typer.Option(help="Settings to start from: road-small, or a JSON file (a run's config.json)."),
     ] = None,
-    encoder_weights: Annotated[
-        str | None, typer.Option(help="For a model with an EfficientNet encoder: imagenet, or a file.")
+    encoder: Annotated[
+        Encoder | None,
+        typer.Option(help="Another encoder for the model."),
     ] = None,
+    encoder_weights: Annotated[str | None, typer.Option(help="Of the encoder: imagenet, or a file.")] = None,
     encoder_lr: Annotated[
         float, typer.Option(help="Learning rate of that encoder, as a share of --lr.")
     ] = TrainConfig.encoder_lr,
@@ -197,6 +212,7 @@ def train(
     device: options.Device = TrainConfig.device,
     amp: options.Amp = TrainConfig.amp,
     seed: Annotated[int, typer.Option()] = TrainConfig.seed,
+    html: options.Html = True,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a model; leaves checkpoints, results.csv, curves and pictures in runs/train/NAME."""
@@ -204,7 +220,7 @@ def train(
     from roadseg.cli.training import TrainDisplay
     from roadseg.engine.runs import named_folder, new_folder, read_recipe, resume_training, start_training
 
-    heeded = ("resume", "device", "workers", "quiet")
+    heeded = ("resume", "device", "workers", "html", "quiet")
     others = [option for option in ctx.command.params if option.name not in heeded]
     ignored = [option.opts[0] for option in others if _is_given(ctx, option.name or "")]
     if resume and ignored:
@@ -224,7 +240,7 @@ def train(
             auto = f"{Path(config.classes).stem}-{network}"
             folder = new_folder(runs, auto) if name is None else named_folder(runs, name)
             result = start_training(config, folder, display)
-    display.finished(result)
+    display.finished(result, html)
 
 
 def _is_given(ctx: typer.Context, name: str) -> bool:
@@ -278,6 +294,7 @@ def release(
 
 @app.command("eval")
 def evaluate(
+    ctx: typer.Context,
     data: options.Data = [],  # noqa: B006
     dataset: options.Dataset = None,
     weights: options.Weights = None,
@@ -286,6 +303,15 @@ def evaluate(
     save_predictions: Annotated[
         Path | None, typer.Option(help="Also write predictions here, as the official label ids.")
     ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Score the masks (PNG) in this folder, made by any tool.")
+    ] = None,
+    prediction_format: Annotated[
+        str | None,
+        typer.Option(help="index, color, road-mask (0/255), cityscapes-labelIds, ...", show_default=False),
+    ] = None,
+    classes: Annotated[str, typer.Option(help="Classes of --predictions.")] = TrainConfig.classes,
+    boundary: Annotated[bool, typer.Option("--boundary/--no-boundary", help="Boundary IoU and F.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     imgsz: options.Imgsz = None,
     threshold: options.Threshold = InferConfig.threshold,
@@ -293,16 +319,21 @@ def evaluate(
     workers: options.Workers = TrainConfig.workers,
     device: options.Device = InferConfig.device,
     amp: options.Amp = InferConfig.amp,
+    html: options.Html = True,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Score a checkpoint on a labelled split: IoU and more, by the official rules, at label resolution."""
-    from roadseg.cli.evaluating import run_evaluation
+    """Score a checkpoint, or masks of any tool, on a labelled split, by the official rules."""
+    from roadseg.cli.evaluating import EvalOptions, run_evaluation, run_predictions
 
+    common = EvalOptions(data, dataset, split, out, overwrite, workers, boundary, json, quiet, html)
+    if predictions:
+        of_model = ("weights", "save_predictions", "imgsz", "threshold", "batch_size", "device", "amp")
+        refuse_given(ctx, of_model, "--predictions are scored without a model")
+        raise typer.Exit(run_predictions(common, predictions, prediction_format, classes))
+    refuse_given(ctx, ("prediction_format", "classes"), "these belong to --predictions")
     config = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
-    run_evaluation(
-        data, dataset, weights, split, out, save_predictions, overwrite, config, workers, json, quiet
-    )
+    run_evaluation(common, weights, save_predictions, config)
 
 
 @app.command()
@@ -339,6 +370,7 @@ def segment(
     workers: options.Workers = SegmentConfig.workers,
     device: options.Device = InferConfig.device,
     amp: options.Amp = InferConfig.amp,
+    html: options.Html = True,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -351,7 +383,7 @@ def segment(
         out=str(out), overlay=overlay, opacity=opacity, save_probs=save_probs, ids=ids,
         existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
         labels=str(labels) if labels else None, label_format=label_format,
-        shard=parse_shard(shard), fail_fast=fail_fast, batch_size=batch_size, workers=workers,
+        shard=parse_shard(shard), fail_fast=fail_fast, html=html, batch_size=batch_size, workers=workers,
     )  # fmt: skip
     infer = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
     raise typer.Exit(run_segment(inputs, weights, config, infer, json, quiet))
@@ -395,6 +427,7 @@ def video(
     ] = None,
     device: options.Device = InferConfig.device,
     amp: options.Amp = InferConfig.amp,
+    html: options.Html = True,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -407,7 +440,7 @@ def video(
         out=str(out or default_out(source)), view=view, opacity=opacity, smooth=smooth, codec=codec, crf=crf,
         hardware=hardware, audio=audio, mask_video=str(mask_video) if mask_video else None,
         masks=str(masks) if masks else None, start=start, end=end if duration is None else start + duration,
-        stride=stride, fps=fps, overwrite=overwrite, batch_size=batch_size,
+        stride=stride, fps=fps, overwrite=overwrite, html=html, batch_size=batch_size,
     )  # fmt: skip
     infer = InferConfig(device=device, imgsz=imgsz, threshold=threshold, amp=amp)
     raise typer.Exit(run_video(source, weights, config, infer, json, quiet))

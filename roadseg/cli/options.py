@@ -27,5 +27,6 @@ Imgsz = Annotated[
 Threshold = Annotated[float, typer.Option(help="Road where its probability is at least this.")]
 Amp = Annotated[bool, typer.Option("--amp/--no-amp", help="Half precision where the device has it.")]
 Workers = Annotated[int, typer.Option(help="Threads or processes that read pictures.")]
+Html = Annotated[bool, typer.Option("--html/--no-html", help="Also write a page to look at in a browser.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]

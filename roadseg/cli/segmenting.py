@@ -26,6 +26,7 @@ def run_segment(
     jobs = find_images(*inputs, exclude=Path(config.out))
     predictor = Predictor(load_checkpoint(weights), infer)
     settings = {
+        "command_line": render.command_line(),
         "inputs": inputs,
         "weights": str(weights) if weights else "bundled",
         "device": str(predictor.device),
@@ -56,7 +57,7 @@ def _show(report: RunReport, config: SegmentConfig) -> None:
     rate = f", {totals['ok'] / seconds:.1f} pictures/s" if seconds and totals["ok"] else ""
     counts = ", ".join(f"{totals[name]} {name}" for name in ("ok", "skipped", "failed") if totals[name])
     pictures = render.count(totals["inputs"], "picture")
-    render.out.print(f"{pictures}: {counts or 'none'} in {seconds:.1f} s{rate}", markup=False)
+    render.out.print(f"{pictures}: {counts or 'none'} in {render.duration(seconds)}{rate}", markup=False)
     if totals["mean_road_fraction"] is not None:
         render.out.print(
             f"road: {render.percent(totals['mean_road_fraction'])} % of a picture on average", markup=False
@@ -78,6 +79,7 @@ def _show(report: RunReport, config: SegmentConfig) -> None:
     if len(failures) > SHOWN_FAILURES:
         render.note(f"... and {len(failures) - SHOWN_FAILURES} more failures; the report lists all.")
     render.out.print(
-        f"Masks: {Path(config.out) / 'masks'}\nReport: {Path(config.out) / config.report_name}.csv",
+        f"Masks: {Path(config.out) / 'masks'}\n"
+        f"Report: {Path(config.out) / config.report_name}.{'html' if config.html else 'csv'}",
         markup=False,
     )

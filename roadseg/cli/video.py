@@ -29,6 +29,7 @@ def run_video(
     """Segment the video, show how it went, and return the exit code."""
     predictor = Predictor(load_checkpoint(weights), infer)
     settings = {
+        "command_line": render.command_line(),
         "input": source,
         "weights": str(weights) if weights else "bundled",
         "device": str(predictor.device),
@@ -78,7 +79,7 @@ def _show(report: VideoReport, config: VideoConfig, quiet: bool) -> None:
     whole = config.start == 0 and config.end is None and config.stride == 1
     of = f" of {facts['frames_by_the_container']}" if whole and facts["frames_by_the_container"] else ""
     render.out.print(
-        f"{written}{of} frames in {seconds:.1f} s, {written / seconds:.1f} frames/s\n"
+        f"{written}{of} frames in {render.duration(seconds)}, {written / seconds:.1f} frames/s\n"
         f"road: {found['mean_road_percent']:.1f} % of a frame on average",
         markup=False,
     )
@@ -95,4 +96,7 @@ def _show(report: VideoReport, config: VideoConfig, quiet: bool) -> None:
             f"{facts['missing']} frames that the file promises are not in it: it is cut short, or has holes."
         )
     stem = Path(config.out).with_suffix("")
-    render.out.print(f"Video: {config.out}\nReport: {stem}.csv, .json, .png", markup=False)
+    render.out.print(
+        f"Video: {config.out}\nReport: {stem}{'.html, .csv' if config.html else '.csv'}, .json, .png",
+        markup=False,
+    )

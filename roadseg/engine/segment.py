@@ -15,11 +15,15 @@ from pathlib import Path
 
 from roadseg.config import SegmentConfig
 from roadseg.engine.ahead import map_ahead
+from roadseg.engine.pages import reopener
 from roadseg.engine.predict import Predictor
 from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader, score_run
 from roadseg.errors import OutputError, RoadsegError
 from roadseg.labels import UInt8Array
 from roadseg.media.images import ImageJob, output_stems, read_rgb
+from roadseg.report.html.album import Album
+from roadseg.report.html.page import require_ours, write_page
+from roadseg.report.html.segmentation import segment_page
 from roadseg.report.run import Row, RunReport
 
 Progress = Callable[[Row, int, int], None]
@@ -44,10 +48,17 @@ def segment(
     """
     out, scheme = Path(config.out), predictor.scheme
     report.classes = scheme.classes
-    writer = ResultWriter(out, scheme, config.opacity, config.ids)
+    page = out / f"{config.report_name}.html"
+    album = Album(page, scheme) if config.html else None
+    writer = ResultWriter(out, scheme, config.opacity, config.ids, album)
     truth = TruthReader(Path(config.labels), config.label_format, scheme) if config.labels else None
     earlier = _earlier_report(config, report)
     tasks = _plan(config, jobs, earlier)
+    if album:
+        require_ours(page)
+        album.reopen = reopener(
+            {task.name: (task.job, task.outputs["mask"]) for task in tasks}, writer, truth
+        )
     if not (out / f"{config.report_name}.json").exists():
         # Says whose folder this is from now on, even if the run is killed: `_check_owner` looks for it.
         begun = RunReport(command=report.command, settings=report.settings, classes=report.classes)
@@ -59,6 +70,8 @@ def segment(
             report.carry_over(earlier)
         report.scores = score_run(report)
         report.write(out, config.report_name)
+        if album:
+            write_page(page, segment_page(report, album))
 
     try:
         _run(config, predictor, tasks, truth, writer, report, progress)
@@ -94,7 +107,8 @@ def _plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | 
     wanted = {"mask": True, "overlay": config.overlay, "probs": config.save_probs}
     kinds = {kind: place for kind, place in OUTPUTS.items() if wanted[kind]}
     index, count = config.shard
-    reports = [out / f"{config.report_name}.{suffix}" for suffix in ("json", "csv")]
+    suffixes = ("json", "csv", "html") if config.html else ("json", "csv")
+    reports = [out / f"{config.report_name}.{suffix}" for suffix in suffixes]
     found = [path for path in reports if path.exists()]
     tasks = []
     # names come from all jobs, so that shards agree on them

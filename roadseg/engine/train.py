@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from roadseg.config import DEFAULT_MODEL, InferConfig, TrainConfig, get_model_config
+from roadseg.config import InferConfig, TrainConfig, get_model_config
 from roadseg.dataset.augment import make_augmentation
 from roadseg.dataset.segmentation import (
     EpochSampler,
@@ -23,7 +23,7 @@ from roadseg.dataset.segmentation import (
 )
 from roadseg.engine.comparison import write_comparison
 from roadseg.engine.device import autocast, half_precision, resolve_device
-from roadseg.engine.evaluate import evaluate
+from roadseg.engine.evaluate import Evaluation, evaluate, write_evaluation
 from roadseg.engine.losses import SegmentationLoss, distillation
 from roadseg.engine.optim import Schedule, make_average, make_optimizer
 from roadseg.engine.predict import Predictor
@@ -34,6 +34,7 @@ from roadseg.media.output import write_text
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from roadseg.model.unet import PretrainedUNet, RoadNet, build_model
 from roadseg.report.curves import write_curves, write_results
+from roadseg.report.html.training import VALIDATION
 
 # Pictures that are drawn after each validation, spread evenly over the validation set.
 SHOWN = 6
@@ -44,6 +45,9 @@ class TrainListener:
 
     def message(self, text: str) -> None:
         """Something worth a line."""
+
+    def starting(self, epochs: int) -> None:
+        """The training is about to begin, or to go on; so many epochs in all."""
 
     def checking(self, done: int, total: int) -> None:
         """Labels looked at before the start."""
@@ -70,10 +74,15 @@ class TrainResult:
     best_epoch: int
     best_score: float
     stopped_early: bool
+    best: dict[str, Any]
+    """The line of results.csv of the best epoch; empty if there is none."""
+    device: str
+    pictures: int
+    """In an epoch."""
 
 
 class Trainer:
-    """One run in one folder: `last.pt`, `best.pt`, `results.csv`, `curves.png`, `samples/`."""
+    """One run in one folder: `last.pt`, `best.pt`, `results.csv`, `curves.png`, `samples/`, `val/`."""
 
     def __init__(
         self,
@@ -126,11 +135,14 @@ class Trainer:
         )
         self.schedule = Schedule(self.optimizer, config, len(self.loader))
         self.history: list[dict[str, Any]] = []
+        self.validation: dict[str, Evaluation] = {}
+        """The last one of each data set."""
         if restored:
             self._restore(restored)
 
     def run(self) -> TrainResult:
         """Train until the epochs are done or the score stops growing."""
+        self.listener.starting(self.config.epochs)
         unread = [] if self.config.cache != "none" else self.dataset.samples  # a cache reads them anyway
         unread = unread + [sample for source in self.sources for sample in source.val]
         require_good_labels(unread, self.scheme, self.listener.checking)
@@ -158,6 +170,9 @@ class Trainer:
             self.best_epoch,
             self.best_score,
             len(self.history) < self.config.epochs,
+            max(self._validated(), key=lambda row: float(row["score"]), default={}),
+            str(self.device),
+            len(self.dataset),
         )
 
     @property
@@ -245,6 +260,7 @@ class Trainer:
                 workers=max(1, self.config.workers),
                 progress=self.listener.validating,
             )
+            self.validation[source.name] = done
             row[f"{source.name}_{self._score_name}"] = primary_score(done.scores, self.scheme)
             row[f"{source.name}_pixel_accuracy"] = done.scores.pixel_accuracy
         names = [f"{source.name}_{self._score_name}" for source in self.sources]
@@ -264,6 +280,8 @@ class Trainer:
         validated = self._validated()
         checkpoint = self._checkpoint(dict(validated[-1]) if validated else {})
         if best:
+            for name, evaluation in self.validation.items():
+                write_evaluation(evaluation, self.folder / VALIDATION / name, {"epoch": len(self.history)})
             save_checkpoint(checkpoint, self.folder / "best.pt", keep_previous=True)
         checkpoint.training = {
             "model": self.model.state_dict(),
@@ -312,7 +330,7 @@ def initial_model(config: TrainConfig, scheme: LabelScheme) -> RoadNet:
     when it is another network than the one that is asked for.
     """
     if config.weights is None:
-        model = build_model(get_model_config(config.model or DEFAULT_MODEL), scheme.num_classes)
+        model = build_model(config.network, scheme.num_classes)
         if config.encoder_weights and isinstance(model, PretrainedUNet):
             model.encoder.load_imagenet(config.encoder_weights)
         return model

@@ -19,7 +19,7 @@ from roadseg.media.output import atomic_write, write_text
 SCHEMA: Final = "roadseg.video/"
 FORMAT: Final = 1
 THUMBNAILS: Final = 8
-_THUMBNAIL_WIDTH: Final = 240
+_THUMBNAIL_WIDTH: Final = 640
 COLUMNS: Final = ("frame", "seconds", "road_percent", "confidence", "changed_percent")
 
 
