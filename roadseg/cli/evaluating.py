@@ -27,7 +27,7 @@ from roadseg.engine.runs import new_folder
 from roadseg.engine.sources import unique_names
 from roadseg.labels import get_scheme
 from roadseg.metrics import Scores
-from roadseg.model.checkpoint import load_checkpoint
+from roadseg.model.exported import load_weights
 from roadseg.report.html.album import Album
 from roadseg.report.html.evaluation import eval_page
 from roadseg.report.html.page import require_ours, write_page
@@ -57,7 +57,7 @@ def run_evaluation(
     """Score a model on every folder of the data, write a report for each, and show the scores."""
     folders = data_folders(options.data)
     names = unique_names(folders)
-    checkpoint = load_checkpoint(weights)
+    checkpoint = load_weights(weights)
     # as in its training: what that held out must be held out here
     fraction = checkpoint.recipe.get("val_fraction") or TrainConfig.val_fraction
     samples = [
