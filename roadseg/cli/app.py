@@ -17,6 +17,7 @@ from roadseg.config import (
     AugmentStrength,
     Cache,
     Codec,
+    ExportFormat,
     Encoder,
     Ids,
     InferConfig,
@@ -290,6 +291,33 @@ def release(
     from roadseg.cli.releasing import run_release
 
     run_release(checkpoints, out, _numbers("shares", shares), data, imgsz, device, overwrite, quiet)
+
+
+@app.command()
+def export(
+    weights: options.Weights = None,
+    format: Annotated[  # noqa: A002
+        ExportFormat, typer.Option(help="onnx (for ONNX Runtime), or openvino.")
+    ] = "onnx",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The .onnx or .xml file; default: the weights' name, here."),
+    ] = None,
+    data: options.Data = [],  # noqa: B006
+    int8: Annotated[
+        bool, typer.Option("--int8", help="In 8-bit integers, calibrated and scored on the val part of --data.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write int8 even if it loses more than 0.5 points of IoU.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a model for another runtime; --weights of segment, video and eval takes the file."""
+    from roadseg.cli.exporting import run_export
+
+    run_export(weights, format, out, data, int8, force, overwrite, json, quiet)
 
 
 @app.command("eval")
