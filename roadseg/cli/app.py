@@ -305,7 +305,8 @@ def export(
     ] = None,
     data: options.Data = [],  # noqa: B006
     int8: Annotated[
-        bool, typer.Option("--int8", help="In 8-bit integers, calibrated and scored on the val part of --data.")
+        bool,
+        typer.Option("--int8", help="In 8-bit integers, calibrated and scored on the val part of --data."),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Write int8 even if it loses more than 0.5 points of IoU.")

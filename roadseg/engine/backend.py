@@ -38,7 +38,9 @@ class Backend(Protocol):
 
 def make_backend(weights: Checkpoint | Exported, config: InferConfig) -> Backend:
     """Raises ConfigError where the device of `config` is not there, or cannot run such a network."""
-    return TorchBackend(weights, config) if isinstance(weights, Checkpoint) else RuntimeBackend(weights, config)
+    return (
+        TorchBackend(weights, config) if isinstance(weights, Checkpoint) else RuntimeBackend(weights, config)
+    )
 
 
 class TorchBackend:

@@ -1,15 +1,20 @@
 """Networks in 8-bit integers: post-training static quantisation (Jacob et al. 2018) by ONNX Runtime's tools."""
 
+import copy
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roadseg.model.exported import require
 from roadseg.model.onnx_file import INPUT
+
+# Convolutions, and what lies between them: their outputs stay in 8 bits from one to the next. The arithmetic on
+# sizes and the normalisation of the picture do not.
+_OPERATORS: Final = ["Conv", "Relu", "Add", "Concat", "Resize", "MaxPool"]
 
 
 def quantised(model: Any, pictures: Iterable[NDArray[np.uint8]]) -> Any:
@@ -33,14 +38,16 @@ def quantised(model: Any, pictures: Iterable[NDArray[np.uint8]]) -> Any:
 
     with tempfile.TemporaryDirectory() as scratch:
         plain, small = Path(scratch, "plain.onnx"), Path(scratch, "int8.onnx")
-        quant_pre_process(model, plain, skip_symbolic_shape=True)
+        quant_pre_process(
+            copy.deepcopy(model), plain, skip_symbolic_shape=True
+        )  # it changes what it is given
         quantization.quantize_static(
             plain,
             small,
             Reader(),
             per_channel=True,
             reduce_range=True,
-            op_types_to_quantize=["Conv", "Add", "Relu", "Resize", "Concat", "MaxPool"],
+            op_types_to_quantize=_OPERATORS,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
         )

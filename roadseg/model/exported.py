@@ -98,9 +98,7 @@ def require(package: str, extra: str) -> ModuleType:
     try:
         return import_module(package)
     except ImportError as error:
-        raise ExtraError(
-            f"{_PACKAGES[package]} is not installed: pip install 'roadseg[{extra}]'"
-        ) from error
+        raise ExtraError(f"{_PACKAGES[package]} is not installed: pip install 'roadseg[{extra}]'") from error
 
 
 def _described(content: dict[str, Any], start: Callable[[int, int], Run], source: str) -> Exported:
@@ -130,7 +128,9 @@ def _read(path: Path) -> bytes:
             beside = " beside the .xml" if path.suffix == ".bin" else ""
             raise CheckpointError(f"{path}: there is no such weights file{beside}. Check --weights.")
         if path.stat().st_size >= _MOST_BYTES:
-            raise CheckpointError(f"{path}: is 2 GiB or larger, and no network of roadseg's. Check --weights.")
+            raise CheckpointError(
+                f"{path}: is 2 GiB or larger, and no network of roadseg's. Check --weights."
+            )
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}). Check --weights.") from error

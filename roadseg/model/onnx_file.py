@@ -100,14 +100,21 @@ def read(files: list[bytes], source: str) -> tuple[str | None, Callable[[int, in
             (given,), (wanted,) = session.get_inputs(), session.get_outputs()
         except Exception as error:  # ONNX Runtime's errors have no common base
             raise CheckpointError(f"{source}: ONNX Runtime cannot load it ({_first_line(error)}).") from error
-        if (given.name, given.type, wanted.name, wanted.type) != (INPUT, "tensor(uint8)", OUTPUT, "tensor(float)"):
+        if (given.name, given.type, wanted.name, wanted.type) != (
+            INPUT,
+            "tensor(uint8)",
+            OUTPUT,
+            "tensor(float)",
+        ):
             raise CheckpointError(f"{source}: its input and output are not those of roadseg's networks.")
 
         def run(rgb_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
             try:
                 (logits_BKHW,) = session.run([OUTPUT], {INPUT: rgb_BHWC})
             except Exception as error:  # as above
-                raise CheckpointError(f"{source}: ONNX Runtime fails on it ({_first_line(error)}).") from error
+                raise CheckpointError(
+                    f"{source}: ONNX Runtime fails on it ({_first_line(error)})."
+                ) from error
             result: NDArray[np.float32] = logits_BKHW
             return result
 

@@ -44,7 +44,9 @@ def read(files: list[bytes], source: str) -> tuple[str | None, Callable[[int, in
     try:
         model = core.read_model(xml, weights)
     except Exception as error:  # OpenVINO raises RuntimeError, and others for odd bytes
-        raise CheckpointError(f"{source}: not a readable OpenVINO network; it, or its .bin, is damaged.") from error
+        raise CheckpointError(
+            f"{source}: not a readable OpenVINO network; it, or its .bin, is damaged."
+        ) from error
     text = str(model.get_rt_info(METADATA_KEY).value) if model.has_rt_info(METADATA_KEY) else None
 
     def start(threads: int, calls: int) -> Run:
