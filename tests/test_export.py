@@ -46,7 +46,9 @@ SHAPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def ready(scheme: str = "road", **shape: object) -> Checkpoint:
+def ready(scheme: str = "road", seed: int = 0, **shape: object) -> Checkpoint:
+    """A network whose masks are neither empty nor full; the same seed gives the same one."""
+    torch.manual_seed(seed)
     checkpoint = tiny_checkpoint(scheme, **shape)
     lively(checkpoint.model)
     return checkpoint
@@ -58,7 +60,7 @@ def invoke(*words: object) -> Result:
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """A checkpoint whose masks are neither empty nor full."""
+    """A checkpoint file."""
     path = tmp_path / "lively.pt"
     save_checkpoint(ready(), path)
     return path
@@ -155,29 +157,20 @@ def test_segment_video_and_eval_take_the_file(
     assert document["files"][0] == str(network)
     assert document["parity"]["equal"] >= 0.999
     assert document["int8"] is None
-    scores = []
+    scores, short = [], ("--duration", "0.3")
     for used in (weights, network):
         out = tmp_path / used.suffix
         common = ["--weights", used, "--device", "cpu", "--quiet"]
         commands = [
             ["segment", SAMPLES / "frames" / "weather", "--out", out / "pictures"],
-            [
-                "video",
-                SAMPLES / "drive.mp4",
-                "--out",
-                out / "v.mp4",
-                "--masks",
-                out / "v",
-                "--duration",
-                "0.3",
-            ],
+            ["video", SAMPLES / "drive.mp4", "--out", out / "v.mp4", "--masks", out / "frames", *short],
             ["eval", "--data", cityscapes, "--out", out / "eval", "--no-html"],
         ]
         for command in commands:
             done = invoke(*command, *common)
             assert done.exit_code == 0, done.output
         scores.append(json.loads((out / "eval" / "scores.json").read_text())["scores"]["mean_iou"])
-    for part in ("pictures/masks", "v"):
+    for part in ("pictures/masks", "frames"):
         equal = shares_equal(tmp_path / ".pt" / part, tmp_path / network.suffix / part)
         assert len(equal) >= 3
         assert min(equal) >= 0.999
@@ -207,8 +200,7 @@ def test_a_network_that_computes_something_else_is_not_written(
     if there:
         out.parent.mkdir()
         out.write_text("before")
-    torch.manual_seed(5)
-    other = ready()
+    other = ready(seed=5)
     monkeypatch.setattr(module, "trace", lambda checkpoint: trace(other))
     done = invoke("export", "--weights", weights, "--out", out, "--overwrite")
     assert done.exit_code == 1
@@ -417,9 +409,8 @@ def ir(tmp_path: Path) -> Path:
 def test_an_openvino_network_that_is_damaged_or_mixed_up(ir: Path, tmp_path: Path) -> None:
     picture = [street(0)[0]]
     Predictor(load_weights(ir)).predict(picture)
-    torch.manual_seed(5)
     other = tmp_path / "other.xml"
-    export(ready(), other, "openvino")
+    export(ready(seed=5), other, "openvino")
     shutil.copy(other.with_suffix(".bin"), ir.with_suffix(".bin"))
     with pytest.raises(CheckpointError, match=r"the \.bin beside it is damaged, or another network's"):
         load_weights(ir)

@@ -17,8 +17,8 @@ from roadseg.config import (
     AugmentStrength,
     Cache,
     Codec,
-    ExportFormat,
     Encoder,
+    ExportFormat,
     Ids,
     InferConfig,
     Loss,
@@ -296,9 +296,7 @@ def release(
 @app.command()
 def export(
     weights: options.Weights = None,
-    format: Annotated[  # noqa: A002
-        ExportFormat, typer.Option(help="onnx (for ONNX Runtime), or openvino.")
-    ] = "onnx",
+    format: Annotated[ExportFormat, typer.Option(help="onnx (for ONNX Runtime), or openvino.")] = "onnx",
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The .onnx or .xml file; default: the weights' name, here."),

@@ -59,7 +59,7 @@ def _show(done: Export) -> None:
         title = f"{render.count(cost.pictures, 'picture')}, of which {cost.calibrated_on} calibrated it"
         render.table(title, ["precision", "IoU %", "ms for a picture"], rows)
     render.out.print(
-        f"{parity.equal:.4%} of the pixels are the checkpoint's{' in float32' if cost else ''}, in the worst of "
-        f"{parity.comparisons} comparisons\nNetwork: {', '.join(map(str, done.files))}",
+        f"{parity.equal:.4%} of the pixels are the checkpoint's{' in float32' if cost else ''}, in the worst "
+        f"of {parity.comparisons} comparisons\nNetwork: {', '.join(map(str, done.files))}",
         markup=False,
     )

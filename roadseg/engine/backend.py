@@ -1,4 +1,4 @@
-"""What runs a network: torch, or the runtime that an exported file is for. A `Predictor` asks for logits only."""
+"""What runs a network for a `Predictor`: torch, or the runtime that an exported file is for."""
 
 import copy
 import threading
@@ -70,8 +70,8 @@ class RuntimeBackend:
     def __init__(self, exported: Exported, config: InferConfig) -> None:
         if config.device not in ("auto", "cpu"):
             raise ConfigError(
-                f"device is {config.device!r}, but {exported.source} is a network for the CPU; use --device cpu, "
-                "or the checkpoint that it was made from."
+                f"device is {config.device!r}, but {exported.source} is a network for the CPU; use --device "
+                "cpu, or the checkpoint that it was made from."
             )
         self.device = torch.device("cpu")
         self.stride = exported.stride
@@ -86,8 +86,8 @@ class RuntimeBackend:
         expected = (batch, self._exported.scheme.num_classes, height, width)
         if logits_BKHW.shape != expected:
             raise CheckpointError(
-                f"{self._exported.source}: gives {logits_BKHW.shape} where {expected} belongs; it is no network "
-                "of roadseg's. Export it again."
+                f"{self._exported.source}: gives {logits_BKHW.shape} where {expected} belongs; it is no "
+                "network of roadseg's. Export it again."
             )
         return torch.from_numpy(logits_BKHW)
 

@@ -1,4 +1,4 @@
-"""From a checkpoint to the file of another runtime, which is written only if it does what the checkpoint does."""
+"""From a checkpoint to the file of another runtime, written only if it does what the checkpoint does."""
 
 import json
 import statistics
@@ -105,8 +105,8 @@ def export(
     if parity.equal < LEAST_EQUAL:
         raise CheckpointError(
             f"{out}: not written: {parity.equal:.3%} of the pixels are as {checkpoint.source} has them, and "
-            f"must be {LEAST_EQUAL:.1%} (logits differ by up to {parity.difference:.2g}). Try another version "
-            "of torch or of the runtime, and report it."
+            f"must be {LEAST_EQUAL:.1%} (logits differ by up to {parity.difference:.2g}). Try another "
+            "version of torch or of the runtime, and report it."
         )
     about["parity"] = asdict(parity)
     cost = None
@@ -118,8 +118,8 @@ def export(
         about["int8"], model = asdict(cost), small
         if cost.iou_fp32 - cost.iou > MOST_LOST and not force:
             raise CheckpointError(
-                f"{out}: not written: in int8 the IoU is {cost.iou:.2%}, in float32 {cost.iou_fp32:.2%}, and at "
-                f"most {100 * MOST_LOST:.1f} points may be lost. --force writes it all the same."
+                f"{out}: not written: in int8 the IoU is {cost.iou:.2%}, in float32 {cost.iou_fp32:.2%}, and "
+                f"at most {100 * MOST_LOST:.1f} points may be lost. --force writes it all the same."
             )
     files, _ = _make(checkpoint, model, about, kind, out)
     _write(out, files)
@@ -127,7 +127,7 @@ def export(
 
 
 def compare(checkpoint: Checkpoint, exported: Exported, pictures: Sequence[UInt8Array]) -> Parity:
-    """Run both networks on `pictures`, at the size that they are made for and at odd ones, singly and in batches."""
+    """Run both networks on `pictures`: at the size that they are for and at odd ones, one and many at once."""
     config = InferConfig(device="cpu")
     ours, theirs = TorchBackend(checkpoint, config), RuntimeBackend(exported, config)
     pixels, comparisons, least, difference = 0, 0, 1.0, 0.0

@@ -1,4 +1,4 @@
-"""Networks in 8-bit integers: post-training static quantisation (Jacob et al. 2018) by ONNX Runtime's tools."""
+"""Networks in 8-bit integers: static quantisation after training (Jacob et al. 2018), by ONNX Runtime."""
 
 import copy
 import tempfile
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from roadseg.model.exported import require
 from roadseg.model.onnx_file import INPUT
 
-# Convolutions, and what lies between them: their outputs stay in 8 bits from one to the next. The arithmetic on
-# sizes and the normalisation of the picture do not.
+# Convolutions and what lies between them, so that values stay in 8 bits from one to the next. The arithmetic
+# on sizes and the normalisation of the picture are left out.
 _OPERATORS: Final = ["Conv", "Relu", "Add", "Concat", "Resize", "MaxPool"]
 
 
 def quantised(model: Any, pictures: Iterable[NDArray[np.uint8]]) -> Any:
-    """Return the `onnx.ModelProto` with its convolutions in int8 (QDQ), scaled to what they give for `pictures`.
+    """Return the `onnx.ModelProto` with its convolutions in int8 (QDQ), scaled by what `pictures` give.
 
     Weights are scaled by channel, and take 7 bits: without VNNI, x86 adds pairs of products in 16 bits, which
     overflow at 8. pictures: rgb_BHWC uint8, as the network is to see them. Raises ExtraError.

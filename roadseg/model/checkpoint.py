@@ -126,8 +126,8 @@ def load_checkpoint(path: Path | None = None) -> Checkpoint:
         )
     if path.suffix.lower() in EXPORTED:
         raise CheckpointError(
-            f"{path}: is exported, so it can only be run (segment, video, eval). Use the checkpoint that it was "
-            "made from."
+            f"{path}: is exported, so it can only be run (segment, video, eval). Use the checkpoint that it "
+            "was made from."
         )
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if not isinstance(content, dict) or not {"format", "model_config", "label_scheme", "weights"} <= set(
@@ -152,8 +152,9 @@ def require_format(content: dict[str, Any], source: str) -> None:
     """CheckpointError if a description is of another format than this version of roadseg reads."""
     if content["format"] != FORMAT:
         raise CheckpointError(
-            f"{source}: checkpoint format {content['format']} of roadseg {content.get('roadseg_version', '?')}"
-            f", but roadseg {roadseg.__version__} reads format {FORMAT}. Install the roadseg that wrote it."
+            f"{source}: checkpoint format {content['format']} of roadseg "
+            f"{content.get('roadseg_version', '?')}, but roadseg {roadseg.__version__} reads format {FORMAT}. "
+            "Install the roadseg that wrote it."
         )
 
 

@@ -68,7 +68,7 @@ def files_of(path: Path) -> list[Path]:
 
 
 def read_exported(files: list[bytes], kind: ExportFormat, source: str) -> Exported:
-    """Make the network of the contents of its files (as `files_of` lists them) ready; errors: `load_weights`."""
+    """Read a network from the contents of its files, as `files_of` lists them; raises as `load_weights`."""
     if kind == "onnx":
         from roadseg.model.onnx_file import read
     else:

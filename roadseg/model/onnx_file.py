@@ -49,13 +49,20 @@ def trace(checkpoint: Checkpoint) -> Any:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The exporter by tracing is called legacy. The newer one, by torch.export, takes 50 times as long for
-        # these networks (10 s of symbolic arithmetic for the padding), and has no advantage for them.
+        # these networks (10 s of symbolic arithmetic on the padding), and makes the same of them.
         warnings.filterwarnings("ignore", "You are using the legacy TorchScript", DeprecationWarning)
         warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
+        # torch's group norm looks whether there is more than one value to a group; that may be fixed.
+        warnings.filterwarnings(
+            "ignore",
+            "Converting a tensor to a Python boolean",
+            torch.jit.TracerWarning,
+            r"torch\.nn\.functional",
+        )
         torch.onnx.export(
             network,
             (example,),
-            buffer,
+            buffer,  # type: ignore[arg-type]
             dynamo=False,
             input_names=[INPUT],
             output_names=[OUTPUT],
