@@ -160,11 +160,11 @@ def test_segment_video_and_eval_take_the_file(
     scores, short = [], ("--duration", "0.3")
     for used in (weights, network):
         out = tmp_path / used.suffix
-        common = ["--weights", used, "--device", "cpu", "--quiet"]
+        common = ["--weights", used, "--device", "cpu", "--quiet", "--no-html"]
         commands = [
             ["segment", SAMPLES / "frames" / "weather", "--out", out / "pictures"],
             ["video", SAMPLES / "drive.mp4", "--out", out / "v.mp4", "--masks", out / "frames", *short],
-            ["eval", "--data", cityscapes, "--out", out / "eval", "--no-html"],
+            ["eval", "--data", cityscapes, "--out", out / "eval"],
         ]
         for command in commands:
             done = invoke(*command, *common)

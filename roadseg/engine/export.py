@@ -127,7 +127,7 @@ def export(
 
 
 def compare(checkpoint: Checkpoint, exported: Exported, pictures: Sequence[UInt8Array]) -> Parity:
-    """Run both networks on `pictures`: at the size that they are for and at odd ones, one and many at once."""
+    """Run both networks on `pictures`: at the usual size and at odd ones, one and many at once."""
     config = InferConfig(device="cpu")
     ours, theirs = TorchBackend(checkpoint, config), RuntimeBackend(exported, config)
     pixels, comparisons, least, difference = 0, 0, 1.0, 0.0

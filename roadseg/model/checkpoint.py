@@ -153,8 +153,8 @@ def require_format(content: dict[str, Any], source: str) -> None:
     if content["format"] != FORMAT:
         raise CheckpointError(
             f"{source}: checkpoint format {content['format']} of roadseg "
-            f"{content.get('roadseg_version', '?')}, but roadseg {roadseg.__version__} reads format {FORMAT}. "
-            "Install the roadseg that wrote it."
+            f"{content.get('roadseg_version', '?')}, but roadseg {roadseg.__version__} reads format {FORMAT}."
+            " Install the roadseg that wrote it."
         )
 
 

@@ -52,12 +52,10 @@ def trace(checkpoint: Checkpoint) -> Any:
         # these networks (10 s of symbolic arithmetic on the padding), and makes the same of them.
         warnings.filterwarnings("ignore", "You are using the legacy TorchScript", DeprecationWarning)
         warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
-        # torch's group norm looks whether there is more than one value to a group; that may be fixed.
+        # torch's group norm looks whether there is more than one value to a group: no part of the result.
+        tracer = torch.jit.TracerWarning  # type: ignore[attr-defined]
         warnings.filterwarnings(
-            "ignore",
-            "Converting a tensor to a Python boolean",
-            torch.jit.TracerWarning,
-            r"torch\.nn\.functional",
+            "ignore", "Converting a tensor to a Python bool", tracer, "torch.nn.functional"
         )
         torch.onnx.export(
             network,
