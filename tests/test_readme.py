@@ -36,7 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_commands_work_in_their_order(home: Path) -> None:
     commands = [shlex.split(line)[1:] for line in SHELL if line.startswith("roadseg ")]
-    assert {command[0] for command in commands} == {"train", "eval", "segment", "video"}
+    assert {command[0] for command in commands} == {"train", "eval", "segment", "video", "export"}
     for command in commands:
         quick = QUICK if command[0] == "train" and "--data" in command else ()
         words = [word.replace("~", str(home.parent)) for word in command]

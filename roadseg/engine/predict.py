@@ -20,6 +20,9 @@ from roadseg.model.exported import Exported
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 
+CALLS_AHEAD = 3
+"""Batches begun before they are asked for: where two are in work, the next one must not wait for them."""
+
 
 class Predictor:
     """A network ready to run. The checkpoint's own model is left as it was."""

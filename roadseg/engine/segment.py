@@ -7,7 +7,7 @@ the number of inputs. Rows come in the order of the inputs.
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,7 +16,7 @@ from pathlib import Path
 from roadseg.config import SegmentConfig
 from roadseg.engine.ahead import map_ahead
 from roadseg.engine.pages import reopener
-from roadseg.engine.predict import Predictor
+from roadseg.engine.predict import CALLS_AHEAD, Predictor
 from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader, score_run
 from roadseg.errors import OutputError, RoadsegError
 from roadseg.labels import UInt8Array
@@ -185,6 +185,7 @@ def _earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | Non
 
 _Read = tuple[_Task, Picture | RoadsegError | None]
 """What became of reading a task; None: it is to be skipped."""
+_Predicted = tuple[Picture, UInt8Array, Probabilities | None]
 _Outcome = Future[Row] | RoadsegError | None
 """What becomes of a task: a row to come, an error, or None if it is skipped."""
 
@@ -221,12 +222,19 @@ def _run(
             if isinstance(error, OutputError) or (error and config.fail_fast):
                 raise error
 
-    with ThreadPoolExecutor(config.workers) as pool:
+    def look(batch: list[_Read]) -> tuple[list[_Read], Iterator[_Predicted]]:
+        pictures = [result for _, result in batch if isinstance(result, Picture)]
+        return batch, iter(_predict(predictor, pictures, config.save_probs))
+
+    with ThreadPoolExecutor(config.workers) as pool, predictor.threads() as network:
         try:
-            with contextlib.closing(map_ahead(pool, read, tasks, ahead)) as reads:
-                while batch := list(islice(reads, config.batch_size)):
-                    pictures = [result for _, result in batch if isinstance(result, Picture)]
-                    predicted = iter(_predict(predictor, pictures, config.save_probs))
+            with (
+                contextlib.closing(map_ahead(pool, read, tasks, ahead)) as reads,
+                contextlib.closing(
+                    map_ahead(network, look, _batches(reads, config.batch_size), CALLS_AHEAD)
+                ) as looks,
+            ):
+                for batch, predicted in looks:
                     for task, result in batch:
                         outcome: _Outcome = (
                             pool.submit(writer.write, *next(predicted))
@@ -241,9 +249,12 @@ def _run(
                 _record(*pending.popleft(), report)
 
 
-def _predict(
-    predictor: Predictor, pictures: Sequence[Picture], with_probabilities: bool
-) -> list[tuple[Picture, UInt8Array, Probabilities | None]]:
+def _batches(reads: Iterator[_Read], size: int) -> Iterator[list[_Read]]:
+    while batch := list(islice(reads, size)):
+        yield batch
+
+
+def _predict(predictor: Predictor, pictures: Sequence[Picture], with_probabilities: bool) -> list[_Predicted]:
     """Each picture, with its share of the time, and what the network says of it."""
     if not pictures:
         return []

@@ -54,9 +54,7 @@ def trace(checkpoint: Checkpoint) -> Any:
         warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
         # torch's group norm looks whether there is more than one value to a group: no part of the result.
         tracer = torch.jit.TracerWarning  # type: ignore[attr-defined]
-        warnings.filterwarnings(
-            "ignore", "Converting a tensor to a Python bool", tracer, "torch.nn.functional"
-        )
+        warnings.filterwarnings("ignore", "Converting a tensor to a Python", tracer, "torch.nn.functional")
         torch.onnx.export(
             network,
             (example,),
