@@ -38,6 +38,7 @@ Existing = Literal["refuse", "overwrite", "skip"]
 View = Literal["overlay", "side-by-side", "contour", "mask"]
 Codec = Literal["h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "ffv1"]
 Audio = Literal["copy", "none"]
+ExportFormat = Literal["onnx", "openvino"]
 
 
 def _one_of(name: str, value: object, kind: object) -> None:

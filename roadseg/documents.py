@@ -16,7 +16,16 @@ from roadseg import __version__
 from roadseg.errors import OutputError
 
 Kind = Literal[
-    "download-check", "train", "release", "eval", "scores", "segment", "video", "comparison", "error"
+    "download-check",
+    "train",
+    "release",
+    "export",
+    "eval",
+    "scores",
+    "segment",
+    "video",
+    "comparison",
+    "error",
 ]
 """scores: of one data set, the file that `eval` leaves for each; comparison: of `report`."""
 

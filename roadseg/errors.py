@@ -34,3 +34,7 @@ class ReportError(RoadsegError):
 
 class OutputError(RoadsegError):
     """A result cannot be written, or writing it would overwrite something."""
+
+
+class ExtraError(RoadsegError):
+    """An optional part of roadseg is not installed."""

@@ -62,6 +62,13 @@ def test_train(place: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a" / "report.json").read_text()) == document
 
 
+def test_export(place: Path, tmp_path: Path) -> None:
+    document, code = call("export", "--weights", place / "tiny.pt", "--out", tmp_path / "tiny.onnx")
+    assert (document["schema"], code) == ("roadseg/export", 0)
+    assert document["parity"]["equal"] >= 0.999
+    assert document["files"] == [str(tmp_path / "tiny.onnx")]
+
+
 def test_release(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "mean.safetensors"
     document, code = call("release", place / "tiny.pt", place / "tiny.pt", "--out", out)

@@ -19,7 +19,10 @@ from roadseg.report.run import Row, RunReport, Shard
 
 
 def run(*arguments: object) -> Result:
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    words = [str(a) for a in arguments]
+    with pytest.MonkeyPatch.context() as patch:  # reports tell the command line
+        patch.setattr("sys.argv", ["roadseg", *words])
+        result = CliRunner().invoke(app, words)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
@@ -60,6 +63,9 @@ def test_merged_shards_are_the_whole_run(place: Path, tmp_path: Path, by_files: 
     whole = json.loads((place / "whole" / "report.json").read_text())
     assert json.loads(done.stdout) == merged
     assert rows(merged) == rows(whole)
+    lines = merged["settings"].pop("command_line")
+    assert all(f"--shard {i}/3" in lines for i in (1, 2, 3))
+    del whole["settings"]["command_line"]
     for name in ("counts", "scores", "classes", "settings", "stopped_by", "shard"):
         assert merged[name] == whole[name], name
     assert {**merged["totals"], "seconds": 0} == {**whole["totals"], "seconds": 0}

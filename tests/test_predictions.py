@@ -13,7 +13,7 @@ from test_cli_train_eval import make_sequences, run
 from test_unet import lively
 
 from roadseg.dataset.samples import Sample, find_samples
-from roadseg.engine.predictions import find_format, formats, get_format, match_predictions
+from roadseg.engine.predictions import find_format, formats, get_format, match_predictions, strays
 from roadseg.errors import ConfigError, DatasetError
 from roadseg.labels import ENCODINGS, get_scheme
 from roadseg.model.checkpoint import save_checkpoint
@@ -80,6 +80,14 @@ def test_values_that_may_mean_several_things_are_asked_for(
         find_format([path], get_scheme(scheme))
     for name in named:
         assert name in str(error.value)
+
+
+def test_one_odd_value_does_not_decide_for_all_files(tmp_path: Path) -> None:
+    """0 and 255 are a road mask; a stray 17 in one file makes trainIds fit, in which 255 is void."""
+    paths = [save(tmp_path / f"{i}.png", [[0, 255, 0]]) for i in range(3)]
+    paths.append(save(tmp_path / "odd.png", [[0, 255, 17]]))
+    with pytest.raises(DatasetError, match="cannot be told"):
+        find_format(paths, ROAD)
 
 
 def test_all_files_together_tell_the_format(tmp_path: Path) -> None:
@@ -327,6 +335,26 @@ def test_a_bad_prediction_is_a_miss_and_all_bad_ones_are_an_error(
     assert "no prediction can be used" in result.stderr
     assert message in result.stderr
     assert not (tmp_path / "e").exists()
+
+
+def test_a_declared_format_that_makes_one_class_of_several_values_writes_nothing(
+    sequences: Path, tmp_path: Path
+) -> None:
+    samples = find_samples(sequences, "val")
+    for each in samples:
+        save(tmp_path / "masks" / f"{Path(each.key).name}.png", [[0] * 48 + [255] * 48] * 48)
+    command = ("eval", "--data", sequences, "--predictions", tmp_path / "masks", "--out", tmp_path / "out")
+    result = run(*command, "--prediction-format", "index")
+    assert result.exit_code == 1
+    assert "one class only when they are read as index" in " ".join(result.output.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_of_no_picture_are_named(tmp_path: Path) -> None:
+    samples = [sample("a", "images/a.png", "masks/a.png")]
+    for name in ("a", "lost"):
+        save(tmp_path / f"{name}.png", [[0, 255]])
+    assert [path.name for path in strays(tmp_path, match_predictions(tmp_path, samples))] == ["lost.png"]
 
 
 def test_predictions_for_other_pictures_write_nothing(sequences: Path, tmp_path: Path) -> None:

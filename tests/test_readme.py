@@ -36,7 +36,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_commands_work_in_their_order(home: Path) -> None:
     commands = [shlex.split(line)[1:] for line in SHELL if line.startswith("roadseg ")]
-    assert {command[0] for command in commands} == {"train", "eval", "segment", "video", "report"}
+    names = {"train", "eval", "segment", "video", "report", "export"}
+    assert {command[0] for command in commands} == names
     for command in commands:
         quick = QUICK if command[0] == "train" and "--data" in command else ()
         words = [word.replace("~", str(home.parent)) for word in command]
@@ -64,7 +65,7 @@ def test_every_option_exists() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     params = [param for command in commands.values() for param in command.params]
     known = {name for param in params for name in (*param.opts, *param.secondary_opts)} | {"--help"}
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", README)) <= known
     for line in re.findall(r"`roadseg ([a-z-]+)", README):
         assert line in commands
 

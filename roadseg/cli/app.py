@@ -10,6 +10,7 @@ import roadseg
 from roadseg.cli import render
 from roadseg.cli.commands.check import download_check
 from roadseg.cli.commands.evaluate import evaluate
+from roadseg.cli.commands.export import export
 from roadseg.cli.commands.release import release
 from roadseg.cli.commands.report import report
 from roadseg.cli.commands.segment import segment
@@ -53,6 +54,7 @@ def options_of_all(
 app.command("download-check")(download_check)
 app.command()(train)
 app.command()(release)
+app.command()(export)
 app.command("eval")(evaluate)
 app.command()(segment)
 app.command()(video)

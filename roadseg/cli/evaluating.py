@@ -23,12 +23,12 @@ from roadseg.engine.evaluate import (
 from roadseg.engine.measures import Measures
 from roadseg.engine.pages import PAGE, evaluation_album, predictions_album
 from roadseg.engine.predict import Predictor
-from roadseg.engine.predictions import find_format, get_format, match_predictions, score_predictions
+from roadseg.engine.predictions import find_format, get_format, match_predictions, score_predictions, strays
 from roadseg.engine.runs import new_folder
 from roadseg.engine.sources import unique_names
 from roadseg.labels import get_scheme
 from roadseg.metrics import Scores
-from roadseg.model.checkpoint import load_checkpoint
+from roadseg.model.exported import load_weights
 from roadseg.report.html.album import Album
 from roadseg.report.html.evaluation import eval_page
 from roadseg.report.html.page import require_ours, write_page
@@ -58,7 +58,7 @@ def run_evaluation(
     """Score a model on every folder of the data, write a report for each, and show the scores."""
     folders = data_folders(options.data)
     names = unique_names(folders)
-    checkpoint = load_checkpoint(weights)
+    checkpoint = load_weights(weights)
     # as in its training: what that held out must be held out here
     fraction = checkpoint.recipe.get("val_fraction") or TrainConfig.val_fraction
     samples = [
@@ -127,6 +127,12 @@ def run_predictions(
         own = predictions / name if len(names) > 1 and (predictions / name).is_dir() else predictions
         files = match_predictions(own, pictures)
         form = declared or find_format(list(files.values()), scheme)
+        lost = strays(own, files)
+        if lost:
+            render.note(
+                f"{own}: {render.count(len(lost), 'PNG file')} in it belong to no picture of {name}, such as "
+                f"{lost[0].name}"
+            )
         if not declared and not options.quiet:
             render.note(
                 f"{own}: the predictions are read as {form.name} (--prediction-format says otherwise)"
@@ -153,7 +159,7 @@ def run_predictions(
         for name, target, result in zip(names, folders_out, results, strict=True)
     ]
     if options.as_json:
-        render.print_json({"schema": "roadseg.eval/1", "evaluations": documents})
+        render.print_json({**header("eval"), "evaluations": documents})
     return 3 if any(result.incomplete for result, _, _ in results) else 0
 
 

@@ -7,7 +7,7 @@ from roadseg.config import InferConfig, SegmentConfig
 from roadseg.engine.predict import Predictor
 from roadseg.engine.segment import segment
 from roadseg.media.find import find_images
-from roadseg.model.checkpoint import load_checkpoint
+from roadseg.model.exported import load_weights
 from roadseg.report.run import Row, RunReport
 
 # Failures that are printed; the report has all of them.
@@ -24,7 +24,7 @@ def run_segment(
 ) -> int:
     """Segment the inputs, show how it went, and return the exit code."""
     jobs = find_images(*inputs, exclude=Path(config.out))
-    checkpoint = load_checkpoint(weights)
+    checkpoint = load_weights(weights)
     digest = checkpoint.digest()
     predictor = Predictor(checkpoint, infer)
     settings = {

@@ -11,7 +11,7 @@ from roadseg.cli import render
 from roadseg.config import InferConfig, VideoConfig
 from roadseg.engine.predict import Predictor
 from roadseg.engine.video import segment_video
-from roadseg.model.checkpoint import load_checkpoint
+from roadseg.model.exported import load_weights
 from roadseg.report.video import VideoReport
 
 _MOST_NAMED = 10  # pictures of a folder that could not be read
@@ -27,7 +27,7 @@ def run_video(
     source: str, weights: Path | None, config: VideoConfig, infer: InferConfig, as_json: bool, quiet: bool
 ) -> int:
     """Segment the video, show how it went, and return the exit code."""
-    checkpoint = load_checkpoint(weights)
+    checkpoint = load_weights(weights)
     digest = checkpoint.digest()
     predictor = Predictor(checkpoint, infer)
     settings = {

@@ -7,8 +7,9 @@ from roadseg.engine.results import score_run
 from roadseg.errors import ReportError
 from roadseg.report.run import Row, RunReport
 
-# Settings that shards may have of their own. Weights are told apart by their digest, wherever they lie.
-_OWN = ("device", "weights")
+# Settings that shards may have of their own. Weights are told apart by their digest, wherever they lie, and
+# every shard has its --shard on its command line.
+_OWN = ("command_line", "device", "weights")
 
 
 def merge(shards: Sequence[tuple[Path, RunReport]], *, partial: bool = False) -> RunReport:

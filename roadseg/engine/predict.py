@@ -1,6 +1,5 @@
 """The one way from pixels to masks: resize, network, resize back, decide; in batches, on the device."""
 
-import copy
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from roadseg.config import InferConfig
-from roadseg.engine.device import autocast, half_precision, resolve_device, usable_cores
+from roadseg.engine.backend import make_backend
 from roadseg.media.resize import fit_size, resize_rgb
 from roadseg.model.checkpoint import Checkpoint
+from roadseg.model.exported import Exported
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -23,39 +23,25 @@ Float32 = NDArray[np.float32]
 CALLS_AHEAD = 3
 """Batches begun before they are asked for: where two are in work, the next one must not wait for them."""
 
-# Calls of the network at a time on the CPU: more of them hold more memory, and share its bandwidth.
-_MOST_CALLS = 8
-
 
 class Predictor:
     """A network ready to run. The checkpoint's own model is left as it was."""
 
-    def __init__(self, checkpoint: Checkpoint, config: InferConfig | None = None) -> None:
+    def __init__(self, weights: Checkpoint | Exported, config: InferConfig | None = None) -> None:
         """Put the network on the device of `config`; raises ConfigError where there is no such device."""
         self.config = config = config or InferConfig()
-        self.scheme = checkpoint.scheme
-        self.imgsz = config.imgsz or checkpoint.imgsz
-        self.device = resolve_device(config.device)
-        self._dtype = half_precision(self.device, config.amp)
-        model = copy.deepcopy(checkpoint.model).fold().requires_grad_(False)
-        # NHWC is the layout that both oneDNN and cuDNN are fastest in.
-        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.scheme = weights.scheme
+        self.imgsz = config.imgsz or weights.imgsz
+        self.backend = make_backend(weights, config)
+        self.device = self.backend.device
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) at which the network sees a picture of that size."""
-        return fit_size(height, width, self.imgsz, self.model.config.stride)
+        return fit_size(height, width, self.imgsz, self.backend.stride)
 
     def threads(self) -> ThreadPoolExecutor:
-        """Threads to call `logits` in, for a pipeline whose other stages want the same cores.
-
-        On the CPU each call then computes on its own core: two threads inside one call spend their time
-        waiting for one another whenever another stage holds a core.
-        """
-        if self.device.type != "cpu":
-            return ThreadPoolExecutor(1)
-        cores = usable_cores()
-        calls = min(cores, _MOST_CALLS)
-        return ThreadPoolExecutor(calls, initializer=torch.set_num_threads, initargs=(cores // calls,))
+        """Threads to call `logits` in, for a pipeline whose other stages want the same cores."""
+        return self.backend.threads()
 
     def predict(self, images: Sequence[UInt8]) -> list[UInt8]:
         """Map pictures to masks.
@@ -111,9 +97,7 @@ class Predictor:
         results: dict[int, Tensor] = {}
         for size, members in groups.items():
             batch = torch.stack([self._network_size(images[i], size) for i in members])
-            with autocast(self.device, self._dtype):
-                logits_BKhw = self.model(batch.contiguous(memory_format=torch.channels_last))
-            logits_BKhw = logits_BKhw.float()
+            logits_BKhw = self.backend.logits(batch)
             if self._binary:  # one plane to enlarge instead of two
                 logits_BKhw = logits_BKhw[:, 1:] - logits_BKhw[:, :1]
             results.update(zip(members, logits_BKhw, strict=True))

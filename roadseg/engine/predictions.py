@@ -100,12 +100,16 @@ def find_format(paths: Sequence[Path], scheme: LabelScheme) -> Format:
     Two formats that agree on every value found are as good as one. DatasetError where there is none, or more
     than one: 255 is road in one format and nothing in another.
     """
-    found: set[RawValue] = set()
-    for path in evenly(paths, _MOST_LOOKED_AT):
-        found |= _values(path)
+    files = [_values(path) for path in evenly(paths, _MOST_LOOKED_AT)]
+    found = set().union(*files)
+    known = formats(scheme)
+    # Of how many files each format makes two classes or more: one odd value must not decide for all of them.
+    sense = {
+        name: sum(len(_classes_of(each, values)) >= 2 for values in files) for name, each in known.items()
+    }
     meanings: dict[tuple[int, ...], list[Format]] = defaultdict(list)
-    for each in formats(scheme).values():
-        if found <= each.table.keys():
+    for name, each in known.items():
+        if found <= each.table.keys() and sense[name] == max(sense.values()):
             meaning = tuple(each.table[value] for value in sorted(found, key=str))
             if len(set(meaning) - {VOID}) >= 2:
                 meanings[meaning].append(each)
@@ -119,6 +123,11 @@ def find_format(paths: Sequence[Path], scheme: LabelScheme) -> Format:
         f"{paths[0]}: what its values mean cannot be told from them ({shown}): {why}; say it with "
         f"--prediction-format ({', '.join(formats(scheme))})"
     )
+
+
+def _classes_of(form: Format, values: set[RawValue]) -> set[int]:
+    """The classes that the values mean; none at all where one of them is unknown."""
+    return {form.table[value] for value in values} - {VOID} if values <= form.table.keys() else set()
 
 
 def _values(path: Path) -> set[RawValue]:
@@ -145,12 +154,8 @@ def match_predictions(folder: Path, samples: Sequence[Sample]) -> dict[str, Path
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder of predictions; check the path")
-    masks = folder / "masks"
-    root = masks if masks.is_dir() and any(folder.glob("report*.json")) else folder
-    try:
-        files = [job.path for job in find_images(root) if job.path.suffix.lower() == ".png"]
-    except MediaError:
-        files = []
+    root = _root_of(folder)
+    files = _png_files(root)
     by_name: dict[str, list[Path]] = defaultdict(list)
     for path in files:
         official = _CITYSCAPES_STEM.match(path.stem)
@@ -179,6 +184,18 @@ def match_predictions(folder: Path, samples: Sequence[Sample]) -> dict[str, Path
             f"such as {samples[0].key}.png); check that it is of the same data set and split"
         )
     return matches
+
+
+def _root_of(folder: Path) -> Path:
+    masks = folder / "masks"
+    return masks if masks.is_dir() and any(folder.glob("report*.json")) else folder
+
+
+def _png_files(root: Path) -> list[Path]:
+    try:
+        return [job.path for job in find_images(root) if job.path.suffix.lower() == ".png"]
+    except MediaError:
+        return []
 
 
 def _is_at(folder: Path, root: Path, wanted: Path) -> bool:
@@ -248,4 +265,24 @@ def score_predictions(
     if errors and all(result.missing or result.error for result in results):
         others = f" (and {len(errors) - 1} more like it)" if len(errors) > 1 else ""
         raise DatasetError(f"no prediction can be used{others}: {errors[0]}")
+    _require_sense(form, list(files.values()), results)
     return gather(scheme, results, measures.outlined)
+
+
+def _require_sense(form: Format, paths: Sequence[Path], results: Sequence[ImageResult]) -> None:
+    """DatasetError where several values all mean one class, and the truth has more: the format is wrong."""
+    counts = torch.stack([result.matrix.counts for result in results if not result.missing]).sum(0)
+    predicted, true = counts[:, :-1].sum(0).count_nonzero(), counts.sum(1).count_nonzero()
+    values = set().union(*(_values(path) for path in evenly(paths, _MOST_LOOKED_AT)))
+    if predicted < 2 <= true and len(values) >= 2:
+        shown = ", ".join(map(str, sorted(values, key=str)[:8])) + (", ..." if len(values) > 8 else "")
+        raise DatasetError(
+            f"{paths[0]}: its values and those of the others ({shown}) are one class only when they are read "
+            f"as {form.name}, so they mean something else; say it with --prediction-format"
+        )
+
+
+def strays(folder: Path, matches: Mapping[str, Path]) -> list[Path]:
+    """The PNG files below `folder` that are the prediction of no picture."""
+    used = set(matches.values())
+    return [path for path in _png_files(_root_of(folder)) if path not in used]

@@ -14,7 +14,7 @@ import zipfile
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import safetensors.torch
 import torch
@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 import roadseg
-from roadseg.config import UNetConfig
+from roadseg.config import ExportFormat, UNetConfig
 from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 from roadseg.labels import LabelScheme
 from roadseg.media.output import cannot_write
@@ -31,6 +31,8 @@ from roadseg.model.unet import RoadNet, build_model
 
 FORMAT = 1
 METADATA_KEY = "roadseg"
+EXPORTED: Final[dict[str, ExportFormat]] = {".onnx": "onnx", ".xml": "openvino"}
+"""Suffixes of networks that can only be run (`roadseg.model.exported`)."""
 
 
 @dataclass
@@ -131,6 +133,11 @@ def load_checkpoint(path: Path | None = None) -> Checkpoint:
         raise CheckpointError(
             f"{path}: there is no such weights file. Check --weights, or leave it out to use ours."
         )
+    if path.suffix.lower() in EXPORTED:
+        raise CheckpointError(
+            f"{path}: is exported, so it can only be run (segment, video, eval). Use the checkpoint that it "
+            "was made from."
+        )
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if not isinstance(content, dict) or not {"format", "model_config", "label_scheme", "weights"} <= set(
         content
@@ -139,11 +146,7 @@ def load_checkpoint(path: Path | None = None) -> Checkpoint:
             f"{path}: this is not a roadseg checkpoint (a bare state dict, or another program's). "
             "Use a file that `roadseg train` wrote."
         )
-    if content["format"] != FORMAT:
-        raise CheckpointError(
-            f"{path}: checkpoint format {content['format']} of roadseg {content.get('roadseg_version', '?')}"
-            f", but roadseg {roadseg.__version__} reads format {FORMAT}. Install the roadseg that wrote it."
-        )
+    require_format(content, str(path))
     try:
         return _build(content, str(path))
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, RoadsegError) as error:
@@ -152,6 +155,16 @@ def load_checkpoint(path: Path | None = None) -> Checkpoint:
             f"({str(error).splitlines()[0]}). The file is damaged, or of another version of roadseg "
             f"(it says {content.get('roadseg_version', '?')}, this is {roadseg.__version__})."
         ) from error
+
+
+def require_format(content: dict[str, Any], source: str) -> None:
+    """CheckpointError if a description is of another format than this version of roadseg reads."""
+    if content["format"] != FORMAT:
+        raise CheckpointError(
+            f"{source}: checkpoint format {content['format']} of roadseg "
+            f"{content.get('roadseg_version', '?')}, but roadseg {roadseg.__version__} reads format {FORMAT}."
+            " Install the roadseg that wrote it."
+        )
 
 
 def _build(content: dict[str, Any], source: str) -> Checkpoint:

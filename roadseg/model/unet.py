@@ -36,7 +36,8 @@ class RoadNet(nn.Module):
         height, width = image_BCHW.shape[-2:]
         x_BCHW = (image_BCHW.to(self.mean.dtype) - self.mean) / self.std
         down, right = -height % self.config.stride, -width % self.config.stride
-        if down or right:
+        # A trace, from which files are exported, must hold the padding whatever the size of its example.
+        if torch.onnx.is_in_onnx_export() or down or right:
             x_BCHW = F.pad(x_BCHW, (0, right, 0, down), mode="replicate")
         return self.network(x_BCHW)[..., :height, :width]
 

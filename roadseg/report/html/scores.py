@@ -136,7 +136,7 @@ def class_table(scored: Scored) -> Table:
                 Cell(percent(iou), iou, bar=iou or 0.0, low=low, high=high),
                 Cell(percent(each), each),
                 *(Cell(percent(of_class[key]), of_class[key]) for key, _ in _TABLE_COLUMNS[1:]),
-                Cell(_share(sum(scored.counts[k]), scored.scores["pixels"])),
+                Cell(_share(sum(scored.counts[k]), scored.scores["pixels"]), sum(scored.counts[k])),
             ]
         )
     heads = [("Class", False), ("IoU %", True), ("IoU per picture %", True)]

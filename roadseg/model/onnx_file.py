@@ -1,0 +1,156 @@
+"""Networks as ONNX: traced from torch, and run by ONNX Runtime.
+
+The graph takes `image`, uint8 RGB NHWC (batch, height, width, 3) of any size, and gives `logits`, float32
+(batch, classes, height, width); normalisation, padding and the crop back are inside.
+"""
+
+import copy
+import io
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from roadseg.errors import CheckpointError
+from roadseg.model.checkpoint import METADATA_KEY, Checkpoint
+from roadseg.model.exported import Run, require
+from roadseg.model.unet import RoadNet
+
+INPUT: Final = "image"
+OUTPUT: Final = "logits"
+# Of 2023; the oldest that has every operator of ours, so that older runtimes can read the file.
+OPSET: Final = 17
+
+
+class _FromPixels(nn.Module):
+    """The network on pictures as decoders give them: channels last."""
+
+    def __init__(self, network: RoadNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image_BHWC: Tensor) -> Tensor:
+        logits_BKHW: Tensor = self.network(image_BHWC.permute(0, 3, 1, 2))
+        return logits_BKHW
+
+
+def trace(checkpoint: Checkpoint) -> Any:
+    """Return the folded network as an `onnx.ModelProto`, without a description. Raises ExtraError."""
+    onnx = require("onnx", "onnx")
+    network = _FromPixels(copy.deepcopy(checkpoint.model).fold().requires_grad_(False)).eval()
+    stride = checkpoint.model.config.stride
+    # No side is a multiple of the stride, nor 1, nor like another: nothing in the trace is by chance.
+    example = torch.zeros(2, 3 * stride + 1, 4 * stride + 3, 3, dtype=torch.uint8)
+    sides = {0: "batch", 2: "height", 3: "width"}
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # The exporter by tracing is called legacy. The newer one, by torch.export, takes 50 times as long for
+        # these networks (10 s of symbolic arithmetic on the padding), and makes the same of them.
+        warnings.filterwarnings("ignore", "You are using the legacy TorchScript", DeprecationWarning)
+        warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
+        # torch's group norm looks whether there is more than one value to a group: no part of the result.
+        tracer = torch.jit.TracerWarning  # type: ignore[attr-defined]
+        warnings.filterwarnings("ignore", "Converting a tensor to a Python", tracer, "torch.nn.functional")
+        torch.onnx.export(
+            network,
+            (example,),
+            buffer,  # type: ignore[arg-type]
+            dynamo=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: {0: "batch", 1: "height", 2: "width"}, OUTPUT: sides},
+            opset_version=OPSET,
+        )
+    return onnx.load_model_from_string(buffer.getvalue())
+
+
+def described(model: Any, description: str) -> bytes:
+    """Return the bytes of a file: `model` with `description` as its metadata."""
+    del model.metadata_props[:]
+    model.metadata_props.add(key=METADATA_KEY, value=description)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def read(files: list[bytes], source: str) -> tuple[str | None, Callable[[int, int], Run]]:
+    """Return the description in a file's bytes, if there is one, and the function that starts its network.
+
+    Raises ExtraError, and CheckpointError when the file is damaged or could reach beyond itself.
+    """
+    onnx, ort = require("onnx", "onnx"), require("onnxruntime", "onnx")
+    (data,) = files
+    try:
+        model = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf's errors have no public base, and differ between its builds
+        raise CheckpointError(f"{source}: not a readable ONNX file; it is damaged or cut short.") from error
+    described_as = {entry.key: entry.value for entry in model.metadata_props}.get(METADATA_KEY)
+    if described_as is not None:
+        _require_harmless(onnx, model, source)
+
+    def start(threads: int, calls: int) -> Run:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what goes wrong is raised
+        # Threads that spin while they wait take the cores of decoders and encoders.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            (given,), (wanted,) = session.get_inputs(), session.get_outputs()
+        except Exception as error:  # ONNX Runtime's errors have no common base
+            raise CheckpointError(f"{source}: ONNX Runtime cannot load it ({_first_line(error)}).") from error
+        if (given.name, given.type, wanted.name, wanted.type) != (
+            INPUT,
+            "tensor(uint8)",
+            OUTPUT,
+            "tensor(float)",
+        ):
+            raise CheckpointError(f"{source}: its input and output are not those of roadseg's networks.")
+
+        def run(rgb_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+            try:
+                (logits_BKHW,) = session.run([OUTPUT], {INPUT: rgb_BHWC})
+            except Exception as error:  # as above
+                raise CheckpointError(
+                    f"{source}: ONNX Runtime fails on it ({_first_line(error)})."
+                ) from error
+            result: NDArray[np.float32] = logits_BKHW
+            return result
+
+        return run
+
+    return described_as, start
+
+
+def _require_harmless(onnx: Any, model: Any, source: str) -> None:
+    """A stranger's graph may compute, once through, on what is in its own file; anything more is refused."""
+    tensors = list(model.graph.initializer)
+    reason = "functions" if model.functions else "sparse weights" if model.graph.sparse_initializer else ""
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx"):
+            reason = f"the operator {node.domain}.{node.op_type}, which is not ONNX's own"
+        for attribute in node.attribute:
+            if attribute.HasField("g") or attribute.graphs:
+                reason = f"loops or branches ({node.op_type})"
+            tensors += [attribute.t] if attribute.HasField("t") else []
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
+        reason = "weights in other files"
+    if reason:
+        raise CheckpointError(
+            f"{source}: refused, because it holds {reason}; no network of roadseg's does. Use a file that "
+            "`roadseg export` wrote."
+        )
+    try:
+        arrays = [onnx.numpy_helper.to_array(tensor) for tensor in tensors]
+    except Exception as error:  # sizes that do not fit, unknown types: it raises about anything
+        raise CheckpointError(f"{source}: a weight is damaged ({_first_line(error)}).") from error
+    if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
+        raise CheckpointError(f"{source}: some weights are no finite numbers; the file is damaged.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
