@@ -20,7 +20,7 @@ from torchvision import tv_tensors
 from torchvision.datasets import Cityscapes
 from torchvision.transforms import v2
 
-from roadseg.config import TrainConfig
+from roadseg.config import DEFAULT_MODEL, TrainConfig
 from roadseg.dataset.augment import make_augmentation
 from roadseg.dataset.segmentation import own_car_class
 from roadseg.engine.initial import initial_model
@@ -124,7 +124,8 @@ def main() -> None:
         ours, plain = statistics.median(watch.seconds[1:]), statistics.median(plain_loop(config)[1:])
     pictures = PICTURES // config.batch_size * config.batch_size
     print(
-        f"\nTraining {config.model} on {PICTURES} pictures of {FULL[0]}x{FULL[1]}, from the second epoch on:"
+        f"\nTraining {config.model or DEFAULT_MODEL} on {PICTURES} pictures of {FULL[0]}x{FULL[1]}, "
+        "from the second epoch on:"
     )
     print(f"  a plain loop   {pictures / plain:6.1f} pictures/s")
     print(f"  roadseg train  {pictures / ours:6.1f} pictures/s   {plain / ours:.2f}x")
