@@ -98,7 +98,7 @@ class UNetConfig(_Plain):
                 )
         if not 1 <= len(self.widths) <= 6 or min(self.widths) < 1:
             raise ConfigError(f"widths is {self.widths}, but must be 1 to 6 positive channel counts.")
-        if len(self.depths) != len(self.widths) or min(self.depths) < 0:
+        if len(self.depths) != len(self.widths) or min(self.depths) < 0 or max(self.depths) > 999:
             raise ConfigError(f"depths is {self.depths}, but must be one count a stage, as widths has.")
 
     @property
