@@ -16,7 +16,7 @@ RGB_STD = (58.395, 57.12, 57.375)
 
 
 def norm_groups(channels: int) -> int:
-    """How many groups a GroupNorm of `channels` has: of 8 channels each, or more where 8 does not divide them.
+    """Return how many groups a GroupNorm has: of 8 channels each, or more where 8 does not divide them.
 
     Wu & He 2018 use 32 groups on wide nets; 8 channels a group suits narrow ones.
     """

@@ -139,7 +139,15 @@ def load_checkpoint(path: Path | None = None) -> Checkpoint:
         )
     try:
         return _build(content, str(path))
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, ConfigError, RoadsegError) as error:
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        RuntimeError,
+        ConfigError,
+        RoadsegError,
+    ) as error:
         raise CheckpointError(
             f"{path}: the weights do not fit the network that the file describes "
             f"({str(error).splitlines()[0]}). The file is damaged, or of another version of roadseg "

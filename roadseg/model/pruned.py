@@ -57,7 +57,7 @@ def _require_real(name: str, tensor: Tensor) -> None:
 
 
 def _require_part(name: str, shape: torch.Size, whole: torch.Size) -> None:
-    """ValueError unless `shape` is that of a layer with fewer channels: the first two dimensions may shrink."""
+    """ValueError unless `shape` is that of a layer with fewer channels, the first two dimensions."""
     fits = len(shape) == len(whole) and shape[2:] == whole[2:]
     if not fits or not all(1 <= part <= full for part, full in zip(shape, whole, strict=True)):
         raise ValueError(f"{name} has the shape {tuple(shape)}, which is no part of {tuple(whole)}")
@@ -91,7 +91,7 @@ def _describe(module: nn.Module) -> None:
 
 @torch.no_grad()
 def _require_flow(model: RoadNet) -> None:
-    """ValueError or RuntimeError unless a picture goes through `model`, from layer to layer, to its classes."""
+    """ValueError or RuntimeError unless a picture goes through `model`, layer by layer, to its classes."""
     side = model.config.stride
     logits_BKHW = model.eval()(torch.zeros(1, 3, side, side))
     if logits_BKHW.shape != (1, model.num_classes, side, side):

@@ -46,7 +46,7 @@ class RoadNet(nn.Module):
         raise NotImplementedError
 
     def renew_head(self, num_classes: int) -> None:
-        """Make the last layer anew, for other classes; all else stays, the channels that it reads included."""
+        """Make the last layer anew, for other classes; all else stays, and the channels that it reads."""
         outputs = self.head.out_channels // self.num_classes * num_classes
         self.head = nn.Conv2d(self.head.in_channels, outputs, 1)
         self.num_classes = num_classes
