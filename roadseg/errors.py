@@ -28,5 +28,9 @@ class MediaError(RoadsegError):
     """A picture or a video cannot be read."""
 
 
+class ReportError(RoadsegError):
+    """Reports of runs cannot be compared, or are no shards of one run."""
+
+
 class OutputError(RoadsegError):
     """A result cannot be written, or writing it would overwrite something."""

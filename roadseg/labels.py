@@ -310,7 +310,7 @@ def decode_label(raw: UInt8Array, encoding: LabelEncoding, scheme: LabelScheme, 
         shown = ", ".join(str(value) for value in found[:8]) + (", ..." if len(found) > 8 else "")
         raise DatasetError(
             f"{where}: holds {shown}, which {scheme.name if scheme.values else encoding.name} does not know; "
-            "check the classes, and how the labels are written (--dataset; --label-format of segment)"
+            "check the classes, and how it is written (--dataset, --label-format, --prediction-format)"
         )
     return label
 

@@ -23,10 +23,12 @@ from torchvision.transforms import v2
 from roadseg.config import TrainConfig
 from roadseg.dataset.augment import make_augmentation
 from roadseg.dataset.segmentation import own_car_class
+from roadseg.engine.initial import initial_model
+from roadseg.engine.listener import TrainListener
 from roadseg.engine.losses import SegmentationLoss
 from roadseg.engine.optim import make_optimizer
 from roadseg.engine.sources import find_sources
-from roadseg.engine.train import Trainer, TrainListener, initial_model
+from roadseg.engine.train import Trainer
 from roadseg.labels import ENCODINGS, decode_label, get_scheme
 
 PICTURES, VAL, EPOCHS = 64, 2, 4

@@ -433,7 +433,7 @@ def test_progress_counts_pairs(folder: Path) -> None:
 def test_json(zipped: Path) -> None:
     (zipped / "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png").unlink()
     data = json.loads(json.dumps(check_dataset(zipped).to_dict()))
-    assert data["schema"] == 1
+    assert (data["schema"], data["version"]) == ("roadseg/download-check", 1)
     assert data["exit_code"] == 1
     assert data["root"] == str(zipped)
     assert data["layout"] == "cityscapes"

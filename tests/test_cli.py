@@ -36,7 +36,7 @@ TRAIN = ("--model", "nano", "--imgsz", 64, "--batch-size", 3, "--workers", 0, "-
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("train",), ("eval",), ("segment",), ("video",), ("download-check",)]
+    "command", [(), ("train",), ("eval",), ("segment",), ("video",), ("report",), ("download-check",)]
 )
 def test_help(command: tuple[str, ...]) -> None:
     result = run(*command, "--help")
@@ -105,12 +105,13 @@ def test_data_comes_from_the_environment(
     monkeypatch.delenv("CITYSCAPES_DATASET", raising=False)
     arguments = ("eval", "-w", tiny_weights, "--out", tmp_path / "e", "--device", "cpu", "--json")
     lost = run(*arguments)
-    assert (lost.exit_code, lost.stdout) == (2, "")
+    assert lost.exit_code == 2
+    assert json.loads(lost.stdout)["schema"] == "roadseg/error"
     assert "--data DIR" in lost.stderr
     monkeypatch.setenv("CITYSCAPES_DATASET", str(cityscapes))
     found = run(*arguments)
     assert found.exit_code == 0, found.output
-    assert json.loads(found.stdout)["evaluations"][0]["data"] == str(cityscapes)
+    assert json.loads(found.stdout)["evaluations"][0]["settings"]["data"] == str(cityscapes)
     assert "2975" not in run("train", *TRAIN, "--epochs", 1, "--runs", tmp_path / "r", "-q").output
 
 

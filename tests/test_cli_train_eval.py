@@ -45,7 +45,10 @@ def test_eval_scores_what_training_held_out(tmp_path: Path) -> None:
     best = runs / "a" / "best.pt"
     scored = run("eval", "--data", data, "-w", best, "--out", tmp_path / "e", "--device", "cpu", "-q")
     assert scored.exit_code == 0, scored.output
-    keys = [row.split(",")[0] for row in (tmp_path / "e" / "per_image.csv").read_text().splitlines()[1:]]
+    keys = [
+        row.split(",")[0]
+        for row in (tmp_path / "e" / "per_image.csv").read_text(encoding="utf-8-sig").splitlines()[1:]
+    ]
     assert keys == [sample.key for sample in find_samples(data, "val", val_fraction=0.4)]
     assert len(keys) == 6
     report = json.loads((tmp_path / "e" / "scores.json").read_text())

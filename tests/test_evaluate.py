@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,14 @@ from PIL import Image
 
 from roadseg.dataset.samples import Sample
 from roadseg.engine import evaluate as evaluate_module
-from roadseg.engine.evaluate import Evaluation, evaluate, write_evaluation
+from roadseg.engine.evaluate import Evaluation, evaluate, scores_document, write_evaluation
+from roadseg.engine.measures import Measures
 from roadseg.errors import CheckpointError, ConfigError, DatasetError, MediaError, OutputError
 from roadseg.labels import ENCODINGS, LabelScheme, UInt8Array, get_scheme
 from roadseg.metrics import ConfusionMatrix, scores
+from roadseg.metrics.bootstrap import confidence_intervals
+from roadseg.metrics.boundary import BoundaryCounts, boundary_scores, count_boundaries
+from roadseg.metrics.curves import RoadHistogram, road_scores
 
 VOID = 255
 ROAD = get_scheme("road")
@@ -221,10 +226,12 @@ def test_an_error_of_the_predictor_comes_through_and_leaves_no_thread(tmp_path: 
 def test_scores_json_holds_scores_counts_and_settings(three: list[Sample], tmp_path: Path) -> None:
     result = evaluate(RedChannel(), three, ROAD, batch_size=2, workers=1)
     out = tmp_path / "new" / "folder"
-    table_path, scores_path = write_evaluation(result, out, {"weights": "bundled", "imgsz": 512})
+    table_path, scores_path = write_evaluation(
+        result, out, scores_document(result, {"weights": "bundled", "imgsz": 512})
+    )
     assert sorted(out.iterdir()) == sorted([table_path, scores_path])  # nothing temporary is left
     report = json.loads(scores_path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
-    assert report["format"] == 1
+    assert (report["schema"], report["version"]) == ("roadseg/scores", 1)
     assert report["settings"] == {"weights": "bundled", "imgsz": 512}
     assert LabelScheme.from_dict(report["label_scheme"]) == ROAD
     assert report["counts"] == [[3, 1, 1], [1, 6, 0]]
@@ -237,7 +244,7 @@ def test_scores_json_holds_scores_counts_and_settings(three: list[Sample], tmp_p
 def test_per_image_csv_worked_by_hand(three: list[Sample], tmp_path: Path) -> None:
     result = evaluate(RedChannel(), three, ROAD, batch_size=2, workers=1)
     table_path, _ = write_evaluation(result, tmp_path / "out")
-    with table_path.open(encoding="utf-8", newline="") as file:
+    with table_path.open(encoding="utf-8-sig", newline="") as file:
         table = list(csv.DictReader(file))
     assert [row["key"] for row in table] == ["a/1", "a/2", "b/1"]
     assert table[0] == {
@@ -253,6 +260,7 @@ def test_per_image_csv_worked_by_hand(three: list[Sample], tmp_path: Path) -> No
         "tp road": "2",
         "fp road": "1",
         "fn road": "1",
+        "problem": "",
     }
     assert (table[1]["iou background"], table[1]["iou road"]) == ("", "1.0")  # absent: empty, not 0
     assert (table[2]["fn background"], table[2]["iou road"]) == ("1", "")
@@ -310,3 +318,71 @@ def test_two_pictures_of_one_name_do_not_overwrite_each_other(tmp_path: Path) ->
     with pytest.raises(DatasetError, match="two pictures are called s/1"):
         evaluate(RedChannel(), samples, ROAD, batch_size=1, workers=1, save_predictions=tmp_path / "saved")
     assert not (tmp_path / "saved").exists()
+
+
+# --- what is counted beside the confusion matrix
+
+
+@dataclass
+class WithRoad(RedChannel):
+    """Its probability of road is 0.9 where it says road, and 0.2 elsewhere."""
+
+    def predict_with_road(self, images: Sequence[UInt8Array]) -> list[tuple[UInt8Array, np.ndarray]]:
+        masks = self.predict(images)
+        return [(mask, np.where(mask == 1, 0.9, 0.2).astype(np.float32)) for mask in masks]
+
+
+def test_measures_are_those_of_each_picture_and_add_up(tmp_path: Path) -> None:
+    samples = random_samples(tmp_path, 9)
+    measures = Measures(ROAD, boundary=True)
+
+    def run(part: list[Sample]) -> dict[str, Any]:
+        result = evaluate(WithRoad(), part, ROAD, batch_size=4, workers=2, measures=measures)
+        _, path = write_evaluation(result, tmp_path / "out")
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
+        return report
+
+    whole, *parts = run(samples), run(samples[:4]), run(samples[4:])
+    for i, sample in enumerate(samples):
+        prediction, label = (np.array(Image.open(path)) for path in (sample.image, sample.label))
+        (expected,) = count_boundaries(prediction[..., 0], label, [1])
+        assert whole["images"][i]["boundary"] == [list(expected)]
+    assert whole["images"] == parts[0]["images"] + parts[1]["images"]
+    for section in ("boundary", "road"):
+        total = np.array(parts[0][section]["counts"]) + np.array(parts[1][section]["counts"])
+        assert total.tolist() == whole[section]["counts"]
+    road = whole["road"]
+    assert road["scores"] == road_scores(RoadHistogram(road["counts"])).to_dict()
+    assert sum(map(sum, road["counts"])) == whole["scores"]["pixels"]
+    # with two levels only, the best threshold is the mask's own, or all is road
+    assert road["scores"]["max_f"] >= whole["scores"]["per_class"]["road"]["f1"]
+    counts = BoundaryCounts(*whole["boundary"]["counts"][0])
+    assert whole["boundary"]["scores"]["per_class"]["road"] == boundary_scores(counts).to_dict()
+    matrices = [ConfusionMatrix.from_counts(image["counts"]) for image in whole["images"]]
+    assert whole["confidence"] == confidence_intervals(matrices, ROAD.classes)
+    low, high = whole["confidence"]["per_class"]["road"]["iou"]
+    assert low < whole["scores"]["per_class"]["road"]["iou"] < high
+    assert whole["categories"] is whole["instances"] is None
+
+
+def test_the_table_has_outlines(tmp_path: Path) -> None:
+    label = np.zeros((30, 40), np.uint8)
+    label[10:20, 10:20] = 1
+    sample = make_sample(tmp_path, "a/1", np.roll(label, 1, axis=1), label)
+    result = evaluate(
+        WithRoad(), [sample], ROAD, batch_size=1, workers=1, measures=Measures(ROAD, boundary=True)
+    )
+    table_path, _ = write_evaluation(result, tmp_path / "out")
+    with table_path.open(encoding="utf-8-sig", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["boundary_iou road"], row["boundary_f road"]) == (str(18 / 54), "1.0")
+
+
+def test_each_picture_is_on_a_line_and_texts_are_as_they_were(three: list[Sample], tmp_path: Path) -> None:
+    result = evaluate(RedChannel(), three, ROAD, batch_size=2, workers=1)
+    settings = {"data": "[a,  b] {c}]\n[", "list": [1, 2]}
+    _, scores_path = write_evaluation(result, tmp_path / "out", scores_document(result, settings))
+    text = scores_path.read_text(encoding="utf-8")
+    assert json.loads(text)["settings"] == settings
+    lines = [line for line in text.splitlines() if '"counts": [[' in line]
+    assert len(lines) == 1 + len(three)  # of all pictures, and of each

@@ -68,6 +68,21 @@ ROAD_CASES: dict[str, dict[str, list[str]]] = {
         "void": [row.name for row in official.labels if row.ignoreInEval],
     },
     "cityscapes-labelTrainIds": {"road": ["road"], "void": ["unlabeled"]},
+    "cityscapes-color": {
+        "road": ["road"],
+        "void": [
+            "unlabeled",
+            "dynamic",
+            "ground",
+            "parking",
+            "rail track",
+            "guard rail",
+            "bridge",
+            "tunnel",
+            "caravan",
+            "trailer",
+        ],
+    },
     "idd-lite": {"road": ["drivable"], "void": ["void"]},
     "camvid11": {"road": ["Road"], "void": ["Unlabelled"]},
     "camvid32": {"road": ["Road", "LaneMkgsDriv", "LaneMkgsNonDriv"], "void": ["Void"]},
@@ -113,6 +128,16 @@ def test_camvid11_from_both_forms() -> None:
     assert got["LaneMkgsDriv"] == "Road"
     assert got["Sidewalk"] == "Pavement"
     assert [name for name, cls in got.items() if cls is None] == ["Void"]
+
+
+def test_colours_of_cityscapes_files() -> None:
+    """Where two labels share a colour, it is the one that is evaluated."""
+    encoding = ENCODINGS["cityscapes-color"]
+    assert encoding.values[0, 0, 142] == "car"
+    assert encoding.values[153, 153, 153] == "pole"
+    assert encoding.values[0, 0, 0] == "unlabeled"
+    table = SCHEMES["cityscapes19"].table(encoding)
+    assert [table[color] for color in SCHEMES["cityscapes19"].colors] == list(range(19))
 
 
 def test_idd7() -> None:

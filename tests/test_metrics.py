@@ -175,6 +175,7 @@ def test_scores_worked_by_hand() -> None:
     assert result.pixels == 16
     assert result.pixel_accuracy == 12 / 16
     assert result.mean_iou == pytest.approx((5 / 9 + 2 / 3 + 1) / 3, rel=1e-15)  # 20/27
+    assert result.mean_f1 == pytest.approx((5 / 7 + 4 / 5 + 1) / 3, rel=1e-15)
     assert result.mean_accuracy == pytest.approx(97 / 120, rel=1e-15)  # (75 + 96 + 120) / 120 / 3
     # (8 * 5/9 + 5 * 2/3 + 3 * 1) / 16 = (40 + 30 + 27) / 144
     assert result.frequency_weighted_iou == pytest.approx(97 / 144, rel=1e-15)
@@ -259,6 +260,7 @@ def test_scores_as_json_have_null_for_nan() -> None:
     text = json.dumps(result.to_dict(), allow_nan=False)  # raises where a NaN is left
     assert json.loads(text) == {
         "mean_iou": 1.0,
+        "mean_f1": 1.0,
         "mean_accuracy": 1.0,
         "pixel_accuracy": 1.0,
         "frequency_weighted_iou": 1.0,
@@ -329,6 +331,7 @@ def test_equal_to_torchmetrics() -> None:
         (result.recall, multiclass_accuracy(prediction, label, average="none", **options)),
         (result.f1, multiclass_f1_score(prediction, label, average="none", **options)),
         (result.mean_iou, multiclass_jaccard_index(prediction, label, average="macro", **options)),
+        (result.mean_f1, multiclass_f1_score(prediction, label, average="macro", **options)),
         (
             result.frequency_weighted_iou,
             multiclass_jaccard_index(prediction, label, average="weighted", **options),

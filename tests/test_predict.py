@@ -132,3 +132,26 @@ def test_many_calls_at_once_give_what_one_gives() -> None:
         together = list(pool.map(lambda image: predictor.logits([image])[0], images))
     for image, logits in zip(images, together, strict=True):
         torch.testing.assert_close(logits, predictor.logits([image])[0])
+
+
+@pytest.mark.parametrize("scheme", ["road", "cityscapes19"])
+def test_the_probability_of_road_fits_the_mask_and_the_softmax(scheme: str) -> None:
+    predictor = Predictor(ready(scheme), InferConfig(device="cpu", threshold=0.4))
+    images = [street(i, *size)[0] for i, size in enumerate([(48, 96), (97, 31)])]
+    masks = predictor.predict(images)
+    both = predictor.predict_with_probabilities(images)
+    for (mask, road), expected, (_, probability) in zip(
+        predictor.predict_with_road(images), masks, both, strict=True
+    ):
+        assert (mask == expected).all()
+        assert road is not None
+        assert road.shape == mask.shape
+        if scheme == "road":
+            np.testing.assert_allclose(road, probability, atol=1e-5)
+            assert ((road >= 0.4) == mask)[np.abs(road - 0.4) > 1e-5].all()
+        elif mask.shape == (48, 96):  # the size that the network sees: nothing is enlarged
+            np.testing.assert_allclose(road, probability[0], atol=1e-5)
+        else:  # the margin is enlarged, not each of the logits
+            assert 0 <= road.min() < road.max() <= 1
+    roadless = Predictor(tiny_checkpoint("cityscapes-category7"), InferConfig(device="cpu"))
+    assert roadless.predict_with_road(images)[0][1] is None

@@ -10,17 +10,19 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import tiny_checkpoint, write_png
+from jsonschema import Draft202012Validator
 from test_checkpoint import Bomb
 from torch import nn
 from typer.testing import CliRunner
 
 from roadseg.cli.app import app
 from roadseg.config import PruneConfig, UNetConfig
+from roadseg.documents import schema_of
 from roadseg.engine.channels import Block, keep_channels, rank, reach_speed, remove, zero_weights
 from roadseg.engine.cost import costs, macs
+from roadseg.engine.listener import TrainListener
 from roadseg.engine.release import mean_of
 from roadseg.engine.runs import resume_training
-from roadseg.engine.train import TrainListener
 from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 from roadseg.labels import get_scheme
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -38,6 +40,9 @@ SHAPES: dict[str, dict[str, Any]] = {
         "encoder": "efficientnet_lite0", "widths": (16, 24, 24), "depths": (1, 2, 1), "stem_stride": 2,
         "skip": "concat", "norm": "group",
     },
+    "resnet18": {"encoder": "resnet18", "widths": (8, 16), "depths": (0, 0), "stem_stride": 2},
+    "mobilenet_v3_large": {"encoder": "mobilenet_v3_large"},
+    "regnet_y_400mf": {"encoder": "regnet_y_400mf"},
 }  # fmt: skip
 
 
@@ -71,13 +76,19 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
+def layers(model: nn.Module) -> dict[str, str]:
+    return {name: str(module) for name, module in model.named_modules() if not list(module.children())}
+
+
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_the_round_trip_of_every_architecture(shape: dict[str, Any], suffix: str, tmp_path: Path) -> None:
     model = network(**shape)
-    small = keep_channels(model, 0.6)
-    assert parameters(small) < 0.75 * parameters(model)
-    assert macs(small, (64, 64)) < 0.8 * macs(model, (64, 64))
+    small = keep_channels(model, 0.8)
+    whole, left = (rank(given).channels for given in (model, small))
+    assert 0.8 * whole - 8 < left <= 0.8 * whole
+    assert parameters(small) < parameters(model)
+    assert macs(small, (64, 64)) < 0.95 * macs(model, (64, 64))
     for module in small.modules():
         if isinstance(module, nn.Conv2d) and module is not small.head:
             assert module.out_channels % 8 == 0
@@ -90,11 +101,11 @@ def test_the_round_trip_of_every_architecture(shape: dict[str, Any], suffix: str
     assert again.config == model.config
     image = picture()
     assert torch.equal(again(image), small(image))
-    assert str(again) == str(small)  # every layer says the same of itself
+    assert layers(again) == layers(small)  # each says the same of itself
     torch.testing.assert_close(copy.deepcopy(again).fold()(image), small(image), rtol=1e-4, atol=1e-4)
     again.train()(torch.rand(2, 3, 64, 64) * 255).square().mean().backward()
     assert [name for name, p in again.named_parameters() if p.grad is None] == []
-    twice = keep_channels(load_checkpoint(path).model, 0.8)  # what was pruned can be pruned again
+    twice = keep_channels(load_checkpoint(path).model, 0.98)  # what was pruned can be pruned again
     assert parameters(twice) < parameters(small)
 
 
@@ -106,7 +117,7 @@ def test_outputs_are_those_of_the_network_with_the_channels_zeroed(shape: dict[s
     for block in rank(model).blocks:
         last.setdefault(block.layer, block)
     small = remove(model, list(last.values()))
-    zeroed = copy.deepcopy(model)
+    zeroed = copy.deepcopy(model).eval()  # torch.fx's copies are in training mode
     with torch.no_grad():
         for module, kept in _outputs_kept(model, small).items():
             layer = dict(zeroed.named_modules())[module]
@@ -164,7 +175,7 @@ def test_until_it_is_fast_enough_and_no_further() -> None:
     small = reach_speed(model, 1.5, speed)
     reached = whole / macs(small, (64, 64))
     assert reached == min(value for value in asked if value >= 1.5)
-    assert max((value for value in asked if value < 1.5), default=1) < reached < 2
+    assert max((value for value in asked if value < 1.5), default=1) < reached
     with pytest.raises(RoadsegError, match=r"at most .* times as fast"):
         reach_speed(model, 500, speed)
 
@@ -275,8 +286,8 @@ def test_the_command_and_all_that_reads_its_result(cityscapes: Path, tmp_path: P
     done = run(*command, "--keep", "0.6", "--epochs", "2", "--json")
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
-    saved = json.loads((out / "prune.json").read_text())
-    assert saved == report | {"settings": saved["settings"]}
+    assert json.loads((out / "prune.json").read_text()) == report
+    Draft202012Validator(schema_of("prune")).validate(report)
     before, pruned, after = report["stages"]
     assert [stage["name"] for stage in report["stages"]] == ["before", "pruned", "finetuned"]
     assert report["height_width"] == [48, 96]

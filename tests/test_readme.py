@@ -36,7 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_commands_work_in_their_order(home: Path) -> None:
     commands = [shlex.split(line)[1:] for line in SHELL if line.startswith("roadseg ")]
-    assert {command[0] for command in commands} == {"train", "eval", "segment", "video"}
+    assert {command[0] for command in commands} == {"train", "eval", "segment", "video", "report"}
     for command in commands:
         quick = QUICK if command[0] == "train" and "--data" in command else ()
         words = [word.replace("~", str(home.parent)) for word in command]
@@ -62,7 +62,8 @@ def test_every_other_line_is_a_target_of_make() -> None:
 
 def test_every_option_exists() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    known = {name for command in commands.values() for p in command.params for name in p.opts} | {"--help"}
+    params = [param for command in commands.values() for param in command.params]
+    known = {name for param in params for name in (*param.opts, *param.secondary_opts)} | {"--help"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known
     for line in re.findall(r"`roadseg ([a-z-]+)", README):
         assert line in commands

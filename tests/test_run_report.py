@@ -60,7 +60,7 @@ def test_json_comes_back_as_it_was(tmp_path: Path) -> None:
 
     text = json_path.read_text(encoding="utf-8")
     data = json.loads(text)
-    assert data["format"] == 1
+    assert (data["schema"], data["version"]) == ("roadseg/segment", 1)
     assert data["settings"]["imgsz"] == 640
     assert data["rows"][0]["counts"] == [[1, 0, 0], [0, 2, 0]]
     assert "straße/道.jpg" in text
@@ -143,12 +143,23 @@ def test_a_second_run_keeps_the_rows_of_the_first() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b'{"format": 99}', b"\xff", b'{"format": 1, "command": "segment"}']
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"null",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"schema": "roadseg/segment", "version": 99}',
+        b'{"schema": "roadseg/video", "version": 1}',
+        b'{"schema": "roadseg/segment", "version": 1, "command": "segment"}',
+    ],
 )
 def test_what_is_no_report_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "report.json"
     path.write_bytes(content)
-    with pytest.raises(OutputError, match=r"report\.json: is no report that can be read"):
+    with pytest.raises(OutputError, match=r"report\.json: is no report that can be read .*--overwrite"):
         RunReport.read(path)
-    with pytest.raises(OutputError, match="is no report"):
+    with pytest.raises(OutputError, match=r"missing\.json: cannot be read"):
         RunReport.read(tmp_path / "missing.json")

@@ -1,8 +1,10 @@
 import json
+import os
 import signal
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,9 @@ class FakePredictor:
         self.scheme = get_scheme(scheme)
         self.step = step
         self.batches: list[int] = []
+
+    def threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1)
 
     def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         self.batches.append(len(images))
@@ -57,7 +62,7 @@ def run(
     """Segment a folder; the report is in `run.report` too, for runs that raise."""
     predictor = predictor or FakePredictor()
     run.report = report = RunReport(command="segment")
-    config = SegmentConfig(out=str(out), **{"batch_size": 2, "workers": 2, **settings})
+    config = SegmentConfig(out=str(out), **{"batch_size": 2, "workers": 2, "html": False, **settings})
     segment(config, predictor, find_images(folder, exclude=out), report, progress)
     return report, predictor
 
@@ -403,7 +408,7 @@ def test_progress_comes_in_order_from_the_calling_thread(frames: Path, tmp_path:
 def test_pictures_in_memory_do_not_grow_with_their_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for i in range(60):
+    for i in range(120):
         make_picture(tmp_path / "in" / f"{i}.png", size=(4, 4))
     lock, alive, most = threading.Lock(), [0], [0]
 
@@ -423,13 +428,15 @@ def test_pictures_in_memory_do_not_grow_with_their_number(
     monkeypatch.setattr(segment_module, "read_rgb", counting_read)
     monkeypatch.setattr(segment_module, "ResultWriter", Done)
     report, predictor = run(tmp_path / "in", tmp_path / "out", batch_size=4, workers=2)
-    assert len(report.rows) == 60
-    assert predictor.batches == [4] * 15
-    # read ahead, in the batch, and waiting to be written: 6 + 4 + 6, and one that moves on
-    assert 4 < most[0] <= 17
+    assert len(report.rows) == 120
+    assert predictor.batches == [4] * 30
+    # read ahead, in three batches, handed over, waiting to be written: 6 + 12 + 4 + 6, and one that moves on
+    assert 4 < most[0] <= 29
 
 
 def test_a_long_run_of_skipped_inputs_is_reported_as_it_goes(frames: Path, tmp_path: Path) -> None:
+    for i in range(5, 40):
+        make_picture(frames / f"{i}.png", size=(4, 4))
     run(frames, tmp_path / "out")
     make_picture(frames / "z.png")
     events: list[str] = []
@@ -437,7 +444,8 @@ def test_a_long_run_of_skipped_inputs_is_reported_as_it_goes(frames: Path, tmp_p
     predict = predictor.predict
     predictor.predict = lambda images: (events.append("predict"), predict(images))[1]
     run(frames, tmp_path / "out", predictor, lambda row, *_: events.append(row.status), existing="skip")
-    assert events == [*["skipped"] * 4, "predict", "skipped", "ok"]  # batches of two
+    assert sorted(events) == ["ok", "predict", *["skipped"] * 40]
+    assert events.index("predict") > 20  # a few batches of two are begun ahead
 
 
 # ---------------------------------------------------------------- ends before the end
@@ -446,25 +454,27 @@ def test_a_long_run_of_skipped_inputs_is_reported_as_it_goes(frames: Path, tmp_p
 class Explodes(FakePredictor):
     """Does the first batch and fails at the second."""
 
-    def __init__(self, error: BaseException | None) -> None:
+    def __init__(self, error: BaseException | None, after: Path | None = None) -> None:
         super().__init__()
-        self.error = error
+        self.error, self.after = error, after
 
     def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         if self.batches:
-            if self.error is None:
-                # a shell's background jobs ignore the signal until told otherwise
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                signal.raise_signal(signal.SIGINT)
-            else:
+            if self.error is not None:
                 raise self.error
+            while self.after and not self.after.exists():
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)  # heard by the main thread, which waits for this one
+            time.sleep(0.2)
         return super().predict(images)
 
 
 def test_ctrl_c_finishes_what_is_in_flight_and_reports_it(frames: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    # a shell's background jobs ignore the signal until told otherwise
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt):
-        run(frames, out, Explodes(None))
+        run(frames, out, Explodes(None, after=out / "masks" / "1.png"))
     assert files(out) == [
         "masks/0.png",
         "masks/1.png",
@@ -523,11 +533,13 @@ def test_a_full_disk_ends_the_run_with_one_clear_line(
     def full(path: Path, *arguments: Any) -> None:
         raise OutputError(f"{path}: cannot be written (No space left on device); free some space there")
 
+    for i in range(5, 30):
+        make_picture(frames / f"{i}.png", size=(4, 4))
     monkeypatch.setattr(results, "write_mask", full)
     predictor = FakePredictor()
     with pytest.raises(OutputError, match=r"masks/0\.png: cannot be written \(No space left on device\)"):
         run(frames, out, predictor, batch_size=1, workers=1)
-    assert len(predictor.batches) < 5
+    assert len(predictor.batches) < 12
     assert [f for f in files(out) if not f.startswith(("overlays", "report"))] == []
     assert run.report.exit_code == 1
     assert {row.status for row in run.report.rows} == {"failed"}

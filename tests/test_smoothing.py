@@ -9,7 +9,7 @@ from clips import pictures, texture
 
 from roadseg.engine.smoothing import TemporalSmoother
 from roadseg.labels import UInt8Array
-from roadseg.media.flow import Float32, Motion, consistency, inside, moved
+from roadseg.media.flow import Float32, Motion, inside, moved
 
 HEIGHT, WIDTH = 96, 160
 
@@ -28,16 +28,6 @@ def test_motion_finds_a_shift() -> None:
     assert np.abs(moved(before, places).astype(int) - now)[middle].mean() < 6
     assert not inside(places)[48, -1]
     assert inside(places)[48, 80]
-
-
-def test_consistency_by_hand() -> None:
-    still = np.dstack(np.meshgrid(np.arange(4), np.arange(2))).astype(np.float32)
-    before = np.array([[1, 1, 0, 0], [1, 1, 0, 0]], np.uint8)
-    now = np.array([[1, 1, 1, 0], [1, 0, 0, 0]], np.uint8)
-    assert consistency(before, now, still) == 3 / 5
-    assert consistency(before * 0, now * 0, still) == 1
-    shifted = still + np.array([1, 0])  # what is at x now was at x + 1: the last column came into view
-    assert consistency(before, now, shifted.astype(np.float32)) == 2 / 4
 
 
 def run(strength: float, frames: list[UInt8Array], logits: list[Float32]) -> list[Float32]:

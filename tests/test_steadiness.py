@@ -1,7 +1,6 @@
 """How steady a video's masks are, and that steadiness costs no accuracy: the bundled model on real clips."""
 
 import os
-from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -12,10 +11,11 @@ from roadseg.config import InferConfig, VideoConfig
 from roadseg.engine.predict import Predictor
 from roadseg.engine.smoothing import TemporalSmoother
 from roadseg.labels import UInt8Array
-from roadseg.media.flow import Float32, Motion, consistency
+from roadseg.media.flow import Float32
 from roadseg.media.images import read_rgb
 from roadseg.media.video import FFmpegReader
 from roadseg.media.video_frame import Frame
+from roadseg.metrics.temporal import temporal_consistency
 from roadseg.model.checkpoint import load_checkpoint
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -37,10 +37,7 @@ def inconsistency(frames: list[UInt8Array], logits: list[Float32]) -> float:
     """1 - mean IoU of each mask with the one before it, moved along the optical flow."""
     greys = [np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in frames]
     masks = [(one[0] >= 0).astype(np.uint8) for one in logits]
-    motion = Motion()
-    places = [motion.between(before, now) for before, now in pairwise(greys)]
-    pairs = zip(pairwise(masks), places, strict=True)
-    return 1 - float(np.mean([consistency(before, now, place) for (before, now), place in pairs]))
+    return 1 - temporal_consistency(zip(greys, masks, strict=True))
 
 
 def test_smoothing_cuts_flicker_and_costs_no_accuracy() -> None:

@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 from roadseg.cli.app import app
 from roadseg.config import MODELS, TrainConfig, UNetConfig
 from roadseg.engine import train as train_module
+from roadseg.engine.initial import initial_model
+from roadseg.engine.listener import TrainListener
 from roadseg.engine.runs import named_folder, new_folder, read_recipe, resume_training, start_training
 from roadseg.engine.sources import find_sources, unique_names
-from roadseg.engine.train import TrainListener
 from roadseg.errors import CheckpointError, ConfigError, DatasetError, OutputError, RoadsegError
 from roadseg.model.checkpoint import load_checkpoint, previous_of, save_checkpoint
 from roadseg.model.encoder import LiteEncoder
@@ -115,10 +116,11 @@ def test_it_learns_the_road_and_leaves_what_it_promises(tmp_path: Path) -> None:
     result = start_training(config, folder, TrainListener())
     assert result.best_score > 0.9
     assert {p.name for p in folder.iterdir()} >= {
-        "last.pt", "last.previous.pt", "best.pt", "results.csv", "config.json", "curves.png", "samples",
+        "last.pt", "last.previous.pt", "best.pt", "results.csv", "report.json", "config.json",
+        "curves.png", "samples",
     }  # fmt: skip
     assert not list(folder.rglob("*.partial"))
-    with (folder / "results.csv").open() as file:
+    with (folder / "results.csv").open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == [str(i + 1) for i in range(40)]
     assert [row["epoch"] for row in rows if row["score"]] == ["20", "40"]
@@ -192,7 +194,7 @@ def test_new_run_from_weights(cityscapes: Path, tmp_path: Path) -> None:
     weights = str(tmp_path / "road" / "best.pt")
     config = recipe(cityscapes, weights=weights)
     road = load_checkpoint(Path(weights)).model.state_dict()
-    again = train_module.initial_model(config, load_checkpoint(Path(weights)).scheme).state_dict()
+    again = initial_model(config, load_checkpoint(Path(weights)).scheme).state_dict()
     assert all(torch.equal(road[name], again[name]) for name in road)
     # other classes: all but the head is taken over
     custom = tmp_path / "mine.json"

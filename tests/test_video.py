@@ -61,7 +61,8 @@ class LowerHalf:
 def convert(source: Path, out: Path, stop: Event | None = None, **settings: Any) -> VideoReport:
     report = VideoReport(settings={})
     predictor: Any = settings.pop("predictor", LowerHalf())
-    segment_video(VideoConfig(out=str(out), **settings), predictor, str(source), report, stop=stop)
+    config = VideoConfig(out=str(out), **{"html": False, **settings})
+    segment_video(config, predictor, str(source), report, stop=stop)
     return report
 
 
@@ -88,7 +89,7 @@ def test_a_variable_frame_rate_stays(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", pts=pts, time_base=Fraction(1, 1000))
     convert(source, tmp_path / "out.mp4")
     assert times(tmp_path / "out.mp4") == times(source) == [Fraction(p, 1000) for p in pts]
-    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8-sig").splitlines()))
     assert [float(row["seconds"]) for row in rows] == [p / 1000 for p in pts]
 
 
@@ -200,14 +201,29 @@ def test_masks_table_report_and_mask_video_agree(tmp_path: Path) -> None:
     assert (masks[0][:24] == 0).all()
     assert (masks[0][24:] == 255).all()
     assert all((a[..., 0] == b).all() for a, b in zip(decoded(tmp_path / "m.mkv"), masks, strict=True))
-    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
-    assert [row["road_percent"] for row in rows] == ["50.000"] * 12
-    assert [row["changed_percent"] for row in rows] == ["0.000"] * 12
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert [float(row["road_percent"]) for row in rows] == [50.0] * 12
+    assert [float(row["changed_percent"]) for row in rows] == [0.0] * 12
     assert float(rows[0]["confidence"]) == pytest.approx(0.982, abs=0.001)  # the sigmoid of 4
     report = json.loads((tmp_path / "out.json").read_text())
     assert (report["frames_written"], report["frames_found_in_the_output"]) == (12, 12)
     assert report["exit_code"] == 0
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_to_look_at(tmp_path: Path) -> None:
+    source, out = make_clip(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    convert(source, out, html=True)
+    html = (tmp_path / "out.html").read_text()
+    assert "Road, on average" in html
+    assert ">50.0<" in html
+    assert html.count('src="data:image/jpeg') == 8
+    convert(source, out, html=True, overwrite=True)
+    (tmp_path / "out.html").write_text("mine")
+    with pytest.raises(OutputError, match=r"out\.html: is there already, and no report of roadseg's"):
+        convert(source, out, html=True, overwrite=True)
+    assert (tmp_path / "out.html").read_text() == "mine"
+    assert out.exists()
 
 
 @pytest.mark.parametrize(
@@ -371,7 +387,8 @@ def test_stopping_leaves_a_whole_video_of_what_is_done(tmp_path: Path) -> None:
         if done == 7:
             stop.set()
 
-    segment_video(VideoConfig(out=str(tmp_path / "out.mp4")), LowerHalf(), str(source), report, ask, stop)  # type: ignore[arg-type]
+    config = VideoConfig(out=str(tmp_path / "out.mp4"), html=False)
+    segment_video(config, LowerHalf(), str(source), report, ask, stop)  # type: ignore[arg-type]
     assert report.exit_code == 130
     assert count_frames(tmp_path / "out.mp4") == report.facts["frames_written"] == 7
     assert left(tmp_path) == {"in.mp4", "out.mp4", "out.csv", "out.json", "out.png"}

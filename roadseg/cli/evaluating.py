@@ -1,5 +1,8 @@
 """How `roadseg eval` runs over several data sets and looks."""
 
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -7,79 +10,191 @@ from roadseg.cli import render
 from roadseg.cli.checking import data_folders
 from roadseg.config import InferConfig, TrainConfig
 from roadseg.dataset.samples import find_samples
+from roadseg.documents import header
 from roadseg.engine.evaluate import (
     REPORT_FILES,
     Evaluation,
     evaluate,
     prediction_path,
     refuse_to_replace,
+    scores_document,
     write_evaluation,
 )
+from roadseg.engine.measures import Measures
+from roadseg.engine.pages import PAGE, evaluation_album, predictions_album
 from roadseg.engine.predict import Predictor
+from roadseg.engine.predictions import find_format, get_format, match_predictions, score_predictions
 from roadseg.engine.runs import new_folder
 from roadseg.engine.sources import unique_names
+from roadseg.labels import get_scheme
+from roadseg.metrics import Scores
 from roadseg.model.checkpoint import load_checkpoint
+from roadseg.report.html.album import Album
+from roadseg.report.html.evaluation import eval_page
+from roadseg.report.html.page import require_ours, write_page
+
+SHOWN_PROBLEMS = 10  # the report has all of them
+
+
+@dataclass(frozen=True, slots=True)
+class EvalOptions:
+    """What does not depend on where the masks come from."""
+
+    data: list[Path]
+    dataset: str | None
+    split: str
+    out: Path | None
+    overwrite: bool
+    workers: int
+    boundary: bool
+    as_json: bool
+    quiet: bool
+    html: bool
 
 
 def run_evaluation(
-    data: list[Path],
-    dataset: str | None,
-    weights: Path | None,
-    split: str,
-    out: Path | None,
-    save_predictions: Path | None,
-    overwrite: bool,
-    config: InferConfig,
-    workers: int,
-    as_json: bool,
-    quiet: bool,
+    options: EvalOptions, weights: Path | None, save_predictions: Path | None, config: InferConfig
 ) -> None:
-    """Score every folder of `data`, write a report for each, and show the scores."""
-    folders = data_folders(data)
+    """Score a model on every folder of the data, write a report for each, and show the scores."""
+    folders = data_folders(options.data)
     names = unique_names(folders)
     checkpoint = load_checkpoint(weights)
     # as in its training: what that held out must be held out here
     fraction = checkpoint.recipe.get("val_fraction") or TrainConfig.val_fraction
-    samples = [find_samples(folder, split, dataset, val_fraction=fraction) for folder in folders]
-    targets = [out / name if out and len(names) > 1 else out for name in names]
+    samples = [
+        find_samples(folder, options.split, options.dataset, val_fraction=fraction) for folder in folders
+    ]
+    targets = _targets(options, names)
     saves = [save_predictions / name if save_predictions else None for name in names]
-    if not overwrite:
-        refuse_to_replace(target / name for target in targets if target for name in REPORT_FILES)
+    if not options.overwrite:
         for save, pictures in zip(saves, samples, strict=True):
             refuse_to_replace(prediction_path(save, picture) for picture in pictures if save)
+    digest = checkpoint.digest()
     predictor = Predictor(checkpoint, config)
+    measures = Measures(predictor.scheme, boundary=options.boundary)
     documents: list[dict[str, Any]] = []
     for name, folder, pictures, target, save in zip(names, folders, samples, targets, saves, strict=True):
-        with render.progress(f"Scoring {name}", "pictures", quiet) as update:
+        target = target or new_folder(Path("runs/eval"), name)
+        album = evaluation_album(target / PAGE, predictor, pictures) if options.html else None
+        started = time.perf_counter()
+        with render.progress(f"Scoring {name}", "pictures", options.quiet) as update:
             result = evaluate(
                 predictor,
                 pictures,
                 predictor.scheme,
                 batch_size=config.batch_size,
-                workers=workers,
+                workers=options.workers,
                 progress=update,
                 save_predictions=save,
+                measures=measures,
+                look=album.add if album else None,
             )
         settings = {
+            "command_line": render.command_line(),
             "data": str(folder),
-            "split": split,
+            "split": options.split,
             "weights": checkpoint.source,
+            "weights_sha256": digest,
             "imgsz": predictor.imgsz,
             "device": str(predictor.device),
             "threshold": config.threshold,
+            **_pace(len(pictures), started),
         }
-        target = target or new_folder(Path("runs/eval"), name)
-        _, scores_path = write_evaluation(result, target, settings)
-        if as_json:
-            documents.append({**settings, "report": str(scores_path), "scores": result.scores.to_dict()})
-        else:
-            _show(f"{name} {split}, {render.count(len(pictures), 'picture')}", result)
-            render.out.print(f"Report: {target}\n", markup=False)
-    if as_json:
+        documents.append(_report(options, name, target, result, settings, album))
+    if options.as_json:
+        render.print_json({**header("eval"), "evaluations": documents})
+
+
+def run_predictions(
+    options: EvalOptions, predictions: Path, prediction_format: str | None, classes: str
+) -> int:
+    """Score masks on every folder of the data; the exit code is 3 if some are missing or cannot be used.
+
+    With several data sets, those for one are looked for in the sub-folder of its name, if there is one.
+    """
+    folders = data_folders(options.data)
+    names = unique_names(folders)
+    scheme = get_scheme(classes)
+    declared = get_format(prediction_format, scheme) if prediction_format else None
+    targets = _targets(options, names)
+    measures = Measures(scheme, boundary=options.boundary)
+    results: list[tuple[Evaluation, dict[str, Any], Album | None]] = []
+    folders_out = [
+        target or new_folder(Path("runs/eval"), name) for target, name in zip(targets, names, strict=True)
+    ]
+    for name, folder, target in zip(names, folders, folders_out, strict=True):
+        pictures = find_samples(folder, options.split, options.dataset)
+        own = predictions / name if len(names) > 1 and (predictions / name).is_dir() else predictions
+        files = match_predictions(own, pictures)
+        form = declared or find_format(list(files.values()), scheme)
+        if not declared and not options.quiet:
+            render.note(
+                f"{own}: the predictions are read as {form.name} (--prediction-format says otherwise)"
+            )
+        album = predictions_album(target / PAGE, files, form, pictures) if options.html else None
+        started = time.perf_counter()
+        with render.progress(f"Scoring {name}", "pictures", options.quiet) as update:
+            result = score_predictions(
+                files, form, pictures, measures, workers=options.workers, progress=update
+            )
+        settings = {
+            "command_line": render.command_line(),
+            "data": str(folder),
+            "split": options.split,
+            "predictions": str(own),
+            "prediction_format": form.name,
+            "classes": classes,
+            **_pace(len(pictures), started),
+        }
+        results.append((result, settings, album))
+    # written last: where one set cannot be scored, there is no report of any
+    documents = [
+        _report(options, name, target, *result)
+        for name, target, result in zip(names, folders_out, results, strict=True)
+    ]
+    if options.as_json:
         render.print_json({"schema": "roadseg.eval/1", "evaluations": documents})
+    return 3 if any(result.incomplete for result, _, _ in results) else 0
 
 
-def _show(title: str, result: Evaluation) -> None:
+def _pace(pictures: int, started: float) -> dict[str, float]:
+    seconds = time.perf_counter() - started
+    return {"seconds": round(seconds, 3), "pictures_per_second": round(pictures / seconds, 3)}
+
+
+def _targets(options: EvalOptions, names: list[str]) -> list[Path | None]:
+    """The folder of each report, None for a new one. OutputError if reports are there already."""
+    targets = [options.out / name if options.out and len(names) > 1 else options.out for name in names]
+    if not options.overwrite:
+        files = (*REPORT_FILES, *((PAGE,) if options.html else ()))
+        refuse_to_replace(target / name for target in targets if target for name in files)
+    for target in targets:
+        if target and options.html:
+            require_ours(target / PAGE)
+    return targets
+
+
+def _report(
+    options: EvalOptions,
+    name: str,
+    target: Path,
+    result: Evaluation,
+    settings: Mapping[str, Any],
+    album: Album | None,
+) -> dict[str, Any]:
+    """Write the files, show the table; return what --json prints of it."""
+    document = scores_document(result, settings)
+    _, scores_path = write_evaluation(result, target, document)
+    if album:
+        write_page(target / PAGE, eval_page(target, album))
+    if not options.as_json:
+        title = f"{name} {options.split}, {render.count(len(result.images), 'picture')}"
+        _show(title, result, document)
+        render.out.print(f"Report: {target / PAGE if album else target}\n", markup=False)
+    return {**document, "report": str(scores_path)}
+
+
+def _show(title: str, result: Evaluation, document: Mapping[str, Any]) -> None:
     whole, each = result.scores, result.per_image
     rows = [
         [
@@ -90,4 +205,37 @@ def _show(title: str, result: Evaluation) -> None:
     ]
     rows.append(["mean", render.percent(whole.mean_iou), render.percent(each.mean_iou), "", "", ""])
     render.table(title, ["class", "IoU %", "IoU per picture %", "precision %", "recall %", "F1 %"], rows)
-    render.out.print(f"pixel accuracy {render.percent(whole.pixel_accuracy)} %", markup=False)
+    # of two classes, the second is what it is all about
+    headline = f"{whole.classes[1]} IoU" if len(whole.classes) == 2 else "mean IoU"
+    sure = document["confidence"]
+    interval = sure["per_class"][whole.classes[1]]["iou"] if len(whole.classes) == 2 else sure["mean_iou"]
+    if interval:
+        low, high = map(render.percent, interval)
+        render.out.print(f"{headline} is {low} to {high} % (95 % confidence)", markup=False)
+    facts = _facts(whole, document)
+    render.out.print(", ".join(f"{fact} {render.percent(value)} %" for fact, value in facts), markup=False)
+    problems = [f"{key}: no prediction" for key in document["missing"]]
+    problems += [f"{entry['key']}: {entry['error']}" for entry in document["failed"]]
+    if problems:
+        render.out.print(f"{render.count(len(problems), 'picture')} counted as missed:", markup=False)
+        for problem in problems[:SHOWN_PROBLEMS]:
+            render.out.print(f"  {problem}", markup=False)
+        if len(problems) > SHOWN_PROBLEMS:
+            render.out.print(
+                f"  ... and {len(problems) - SHOWN_PROBLEMS} more (scores.json lists all)", markup=False
+            )
+
+
+def _facts(whole: Scores, document: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
+    """What the sections of the report have as a headline."""
+    yield "pixel accuracy", whole.pixel_accuracy
+    if document["categories"]:
+        yield "category IoU", document["categories"]["scores"]["mean_iou"]
+    if document["instances"]:
+        yield "iIoU", document["instances"]["scores"]["mean_iiou"]
+    if document["boundary"]:
+        yield "boundary IoU", document["boundary"]["scores"]["mean_iou"]
+        yield "boundary F", document["boundary"]["scores"]["mean_f"]
+    if document["road"]:
+        road = document["road"]["scores"]
+        yield from (("MaxF", road["max_f"]), ("AP", road["average_precision"]), ("ECE", road["ece"]))

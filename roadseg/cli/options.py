@@ -1,9 +1,11 @@
-"""The options that several commands share: one name and one meaning everywhere."""
+"""The options that several commands share: one name and one meaning everywhere; and how options are read."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from roadseg.errors import ConfigError
 
 Data = Annotated[
     list[Path],
@@ -27,5 +29,31 @@ Imgsz = Annotated[
 Threshold = Annotated[float, typer.Option(help="Road where its probability is at least this.")]
 Amp = Annotated[bool, typer.Option("--amp/--no-amp", help="Half precision where the device has it.")]
 Workers = Annotated[int, typer.Option(help="Threads or processes that read pictures.")]
+Html = Annotated[bool, typer.Option("--html/--no-html", help="Also write a page to look at in a browser.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+
+
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether a parameter was on the command line."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def refuse_given(ctx: typer.Context, names: tuple[str, ...], why: str) -> None:
+    """ConfigError if one of these options is on the command line."""
+    given = [
+        option.opts[0]
+        for option in ctx.command.params
+        if option.name in names and is_given(ctx, option.name or "")
+    ]
+    if given:
+        raise ConfigError(f"{why}: leave out {', '.join(given)}.")
+
+
+def numbers(name: str, text: str) -> list[float]:
+    """The numbers of an option that are separated by commas. ConfigError: something else is in it."""
+    try:
+        return [float(number) for number in text.split(",") if number.strip()]
+    except ValueError as error:
+        raise ConfigError(f"{name} is {text!r}, but must be numbers with commas: 1,2.5") from error

@@ -38,6 +38,7 @@ def run_prune(
         teacher=str(source),
         epochs=max(1, config.epochs),
         lr=config.lr,
+        warmup_epochs=min(1.0, 0.1 * config.epochs),
         imgsz=imgsz or checkpoint.imgsz,
         crop=crop,
         batch_size=batch_size,
@@ -72,7 +73,7 @@ def _show(result: PruneResult) -> None:
     ]
     columns = ["network", *(f"IoU % {name}" for name in names), "parameters", "MACs", "ms", "speed"]
     render.table(f"One picture of {width}x{height}, side by side on {result.device}", columns, rows)
-    if result.unstructured:
+    if result.settings["unstructured"]:
         last = result.stages[-1].cost
         zeros = render.percent(last.zeros / last.parameters)
         render.out.print(

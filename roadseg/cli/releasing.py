@@ -6,6 +6,7 @@ from roadseg.cli import render
 from roadseg.cli.checking import data_folders
 from roadseg.config import TrainConfig
 from roadseg.dataset.samples import Sample, find_samples
+from roadseg.documents import header
 from roadseg.engine.release import calibrate, mean_of
 from roadseg.errors import ConfigError, OutputError
 from roadseg.model.checkpoint import load_checkpoint, save_checkpoint
@@ -19,6 +20,7 @@ def run_release(
     imgsz: int | None,
     device: str,
     overwrite: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Average, calibrate on the val parts of `data` if there are any, and write `out`."""
@@ -29,6 +31,7 @@ def run_release(
     released = mean_of([load_checkpoint(path) for path in checkpoints], shares)
     released.imgsz = imgsz or released.imgsz
     released.scores = {}  # those of one of them would not be this one's
+    temperature = None
     if data:
         fraction = released.recipe.get("val_fraction") or TrainConfig.val_fraction
         samples: list[Sample] = []
@@ -38,4 +41,9 @@ def run_release(
             released, temperature = calibrate(released, samples, device=device, progress=update)
         render.note(f"Logits are divided by the temperature {temperature:.3f}.")
     save_checkpoint(released, out)
-    render.out.print(f"Weights: {out}", markup=False)
+    if as_json:
+        facts = {"weights": str(out), "weights_sha256": released.digest(), "temperature": temperature}
+        checkpoint_names = [str(path) for path in checkpoints]
+        render.print_json({**header("release"), "checkpoints": checkpoint_names, "shares": shares, **facts})
+    else:
+        render.out.print(f"Weights: {out}", markup=False)

@@ -1,8 +1,9 @@
 """What people see: tables on stdout, progress and errors on stderr. Every print of roadseg is in here."""
 
-import json
+import shlex
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from roadseg.documents import to_json
+
 Update = Callable[[int, int], None]
 
 out = Console(soft_wrap=True, highlight=False, emoji=False)
@@ -18,6 +21,13 @@ err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 # Without a terminal, progress is a line each time this many seconds have passed.
 PLAIN_INTERVAL = 10.0
+# The rate is that of the last so many seconds: the start is slow, and skipped inputs cost nothing.
+PACE_SECONDS = 30.0
+
+
+def command_line() -> str:
+    """What was typed, for the records."""
+    return shlex.join(["roadseg", *sys.argv[1:]])
 
 
 def error(text: str) -> None:
@@ -32,7 +42,28 @@ def note(text: str) -> None:
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one machine-readable document, on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(to_json(document))
+
+
+class Pace:
+    """How fast a job goes, of late, and how long it will still take."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self._seen: deque[tuple[float, int]] = deque([(time.perf_counter(), 0)])
+
+    def text(self, done: int, total: int) -> str:
+        """`8/24  3.2 pictures/s  5 s left`; without the end where it is reached, or not known (total 0)."""
+        now = time.perf_counter()
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and now - self._seen[0][0] > PACE_SECONDS:
+            self._seen.popleft()
+        (since, before) = self._seen[0]
+        rate = (done - before) / max(1e-9, now - since)
+        parts = [f"{done}/{total}" if total else f"{done}", f"{rate:.1f} {self.unit}/s"]
+        if done < total and rate > 0:
+            parts.append(f"{duration(max(1, round((total - done) / rate)))} left")
+        return "  ".join(parts)
 
 
 @contextmanager
@@ -44,41 +75,44 @@ def progress(title: str, unit: str, quiet: bool = False) -> Iterator[Update]:
         yield _plain(title, unit)
     else:
         # imported here: `roadseg --help` has no use for it
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(compact=True),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[pace]}", markup=False),
         )
         with Progress(*columns, console=err, transient=True) as bar:
-            task = bar.add_task(title, total=None, rate="")
-            started = time.perf_counter()
+            task = bar.add_task(title, total=None, pace="")
+            pace = Pace(unit)
 
             def update(done: int, total: int) -> None:
-                rate = f"{done / max(1e-9, time.perf_counter() - started):.1f} {unit}/s"
-                bar.update(task, completed=done, total=total, rate=rate)
+                bar.update(task, completed=done, total=total or None, pace=pace.text(done, total))
 
             yield update
 
 
 def _plain(title: str, unit: str) -> Update:
-    started = last = time.perf_counter()
+    pace, last, silent = Pace(unit), time.perf_counter(), True
 
     def update(done: int, total: int) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        quick = last == started  # nothing was said yet, so the end of a short job needs no line either
-        if now - last < PLAIN_INTERVAL and (done < total or quick):
-            return
-        last = now
-        rate = done / max(1e-9, now - started)
-        left = f", {(total - done) / rate:.0f} s left" if done < total else ""
-        note(f"{title}: {done}/{total} ({rate:.1f} {unit}/s{left})")
+        nonlocal last, silent
+        text, now = pace.text(done, total), time.perf_counter()
+        # where nothing was said yet, the end of a short job needs no line either
+        if now - last >= PLAIN_INTERVAL or (done == total and not silent):
+            last, silent = now, False
+            note(f"{title}: {text}")
 
     return update
+
+
+def duration(seconds: float) -> str:
+    """`2.5 s`, `12 s`, `3 min 20 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.2g} s" if seconds < 9.95 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:

@@ -24,29 +24,38 @@ def run_segment(
 ) -> int:
     """Segment the inputs, show how it went, and return the exit code."""
     jobs = find_images(*inputs, exclude=Path(config.out))
-    predictor = Predictor(load_checkpoint(weights), infer)
+    checkpoint = load_checkpoint(weights)
+    digest = checkpoint.digest()
+    predictor = Predictor(checkpoint, infer)
     settings = {
+        "command_line": render.command_line(),
         "inputs": inputs,
         "weights": str(weights) if weights else "bundled",
+        "weights_sha256": digest,
         "device": str(predictor.device),
         "imgsz": predictor.imgsz,
         "threshold": infer.threshold,
         "ids": config.ids,
+        "labels": config.labels,
+        "label_format": config.label_format,
     }
     report = RunReport(command="segment", settings=settings)
     try:
-        with render.progress("Segmenting", "pictures", quiet or as_json) as update:
+        with render.progress("Segmenting", "pictures", quiet) as update:
 
             def progress(row: Row, done: int, total: int) -> None:
                 update(done, total)
 
             segment(config, predictor, jobs, report, progress)
-    finally:
-        if report.finished:  # else it was refused before it began, or could not write even that
-            if as_json:
-                render.print_json(report.to_dict())
-            else:
-                _show(report, config)
+    except BaseException:
+        # else it was refused before it began, or could not write even that; --json has the error alone
+        if report.finished and not as_json:
+            _show(report, config)
+        raise
+    if as_json:
+        render.print_json(report.to_dict())
+    else:
+        _show(report, config)
     return report.exit_code
 
 
@@ -56,7 +65,7 @@ def _show(report: RunReport, config: SegmentConfig) -> None:
     rate = f", {totals['ok'] / seconds:.1f} pictures/s" if seconds and totals["ok"] else ""
     counts = ", ".join(f"{totals[name]} {name}" for name in ("ok", "skipped", "failed") if totals[name])
     pictures = render.count(totals["inputs"], "picture")
-    render.out.print(f"{pictures}: {counts or 'none'} in {seconds:.1f} s{rate}", markup=False)
+    render.out.print(f"{pictures}: {counts or 'none'} in {render.duration(seconds)}{rate}", markup=False)
     if totals["mean_road_fraction"] is not None:
         render.out.print(
             f"road: {render.percent(totals['mean_road_fraction'])} % of a picture on average", markup=False
@@ -78,6 +87,7 @@ def _show(report: RunReport, config: SegmentConfig) -> None:
     if len(failures) > SHOWN_FAILURES:
         render.note(f"... and {len(failures) - SHOWN_FAILURES} more failures; the report lists all.")
     render.out.print(
-        f"Masks: {Path(config.out) / 'masks'}\nReport: {Path(config.out) / config.report_name}.csv",
+        f"Masks: {Path(config.out) / 'masks'}\n"
+        f"Report: {Path(config.out) / config.report_name}.{'html' if config.html else 'csv'}",
         markup=False,
     )

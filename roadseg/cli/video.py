@@ -27,17 +27,21 @@ def run_video(
     source: str, weights: Path | None, config: VideoConfig, infer: InferConfig, as_json: bool, quiet: bool
 ) -> int:
     """Segment the video, show how it went, and return the exit code."""
-    predictor = Predictor(load_checkpoint(weights), infer)
+    checkpoint = load_checkpoint(weights)
+    digest = checkpoint.digest()
+    predictor = Predictor(checkpoint, infer)
     settings = {
+        "command_line": render.command_line(),
         "input": source,
         "weights": str(weights) if weights else "bundled",
+        "weights_sha256": digest,
         "device": str(predictor.device),
         "imgsz": predictor.imgsz,
         "threshold": infer.threshold,
         **config.to_dict(),
     }
     report = VideoReport(settings=settings)
-    with render.progress("Segmenting", "frames", quiet or as_json) as update, _asked_to_stop() as stop:
+    with render.progress("Segmenting", "frames", quiet) as update, _asked_to_stop() as stop:
         segment_video(config, predictor, source, report, update, stop)
     if as_json:
         render.print_json(report.to_dict())
@@ -78,7 +82,7 @@ def _show(report: VideoReport, config: VideoConfig, quiet: bool) -> None:
     whole = config.start == 0 and config.end is None and config.stride == 1
     of = f" of {facts['frames_by_the_container']}" if whole and facts["frames_by_the_container"] else ""
     render.out.print(
-        f"{written}{of} frames in {seconds:.1f} s, {written / seconds:.1f} frames/s\n"
+        f"{written}{of} frames in {render.duration(seconds)}, {written / seconds:.1f} frames/s\n"
         f"road: {found['mean_road_percent']:.1f} % of a frame on average",
         markup=False,
     )
@@ -95,4 +99,7 @@ def _show(report: VideoReport, config: VideoConfig, quiet: bool) -> None:
             f"{facts['missing']} frames that the file promises are not in it: it is cut short, or has holes."
         )
     stem = Path(config.out).with_suffix("")
-    render.out.print(f"Video: {config.out}\nReport: {stem}.csv, .json, .png", markup=False)
+    render.out.print(
+        f"Video: {config.out}\nReport: {stem}{'.html, .csv' if config.html else '.csv'}, .json, .png",
+        markup=False,
+    )

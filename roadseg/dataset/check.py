@@ -18,13 +18,13 @@ from roadseg.dataset.inspect import Finding, Kind, inspect_pair
 from roadseg.dataset.layouts import LAYOUTS, get_layout
 from roadseg.dataset.samples import Sample, Scan, scan
 from roadseg.dataset.templates import find_files, list_files
+from roadseg.documents import header
 from roadseg.errors import DatasetError
 from roadseg.labels import SCHEMES, LabelScheme
 
 Level = Literal["error", "warning", "note"]
 Progress = Callable[[int, int], None]
 
-SCHEMA: Final = 1  # version of what `DatasetCheck.to_dict` gives
 # What the fast check looks at, spread evenly: the headers of all of Cityscapes' fine labels, the pixels of
 # a few.
 _MAX_HEADERS: Final = 5000
@@ -80,7 +80,7 @@ class DatasetCheck:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for --json."""
-        return {"schema": SCHEMA, "exit_code": self.exit_code, **_plain(asdict(self))}
+        return {**header("download-check"), "exit_code": self.exit_code, **_plain(asdict(self))}
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from roadseg.config import TrainConfig
@@ -212,6 +213,19 @@ def read_pair(sample: Sample, scheme: LabelScheme) -> tuple[UInt8Array, UInt8Arr
             f"is {width}x{height}; they must have one size (`roadseg download-check` lists all such pairs)"
         )
     return rgb_HWC, label_HW
+
+
+def read_instances(sample: Sample) -> NDArray[np.integer] | None:
+    """The objects of a Cityscapes sample, HW integers as in its `*_instanceIds.png`; None without that file.
+
+    DatasetError if it cannot be read.
+    """
+    stem = sample.label.stem
+    ending = next((ids for ids in ("_labelIds", "_labelTrainIds") if stem.endswith(ids)), None)
+    if ending is None:
+        return None
+    path = sample.label.with_name(f"{stem.removesuffix(ending)}_instanceIds.png")
+    return np.asarray(_load(path)) if path.is_file() else None
 
 
 def read_raw_label(path: Path, values: Collection[RawValue]) -> UInt8Array:

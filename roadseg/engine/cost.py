@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from roadseg.model.unet import RoadNet
 
 # Turns of each network after the warm-up; the median of them counts.
-ROUNDS = 15
+ROUNDS = 31
 
 
 @dataclass(frozen=True)

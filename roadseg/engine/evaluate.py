@@ -1,28 +1,40 @@
 """Score a model on labelled pictures, at the size of the labels: over all of them, and each for itself."""
 
-import csv
-import io
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from roadseg import __version__
 from roadseg.dataset.samples import Sample, read_pair
+from roadseg.documents import to_json
 from roadseg.engine.ahead import map_ahead
+from roadseg.engine.evaluation import Evaluation, ImageResult, gather, scores_document
+from roadseg.engine.measures import Extras, Measures
 from roadseg.errors import CheckpointError, ConfigError, DatasetError, OutputError
 from roadseg.labels import LabelScheme, UInt8Array, label_ids
 from roadseg.media.output import write_mask, write_text
-from roadseg.metrics import ConfusionMatrix, PerImageScores, Scores, none_for_nan, per_image, scores
+from roadseg.media.table import csv_text
+from roadseg.metrics import ConfusionMatrix, none_for_nan, scores
+from roadseg.metrics.boundary import boundary_scores
+from roadseg.metrics.curves import RoadHistogram
 
-SCORES_FORMAT: Final = 1  # version of scores.json
+__all__ = [
+    "REPORT_FILES",
+    "Evaluation",
+    "ImageResult",
+    "evaluate",
+    "prediction_path",
+    "refuse_to_replace",
+    "scores_document",
+    "write_evaluation",
+]
+
 REPORT_FILES: Final = ("per_image.csv", "scores.json")
 
 
@@ -37,25 +49,11 @@ class MaskPredictor(Protocol):
         """Map rgb_HWC uint8 pictures of any sizes to mask_HW uint8 class indices, each at its own size."""
         ...
 
-
-@dataclass(frozen=True, slots=True)
-class ImageResult:
-    """The counts and scores of one picture; `key` is its sample's."""
-
-    key: str
-    matrix: ConfusionMatrix
-    scores: Scores
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The result of a run: `scores` come from the sum of all counts, `per_image` is a mean over pictures."""
-
-    scheme: LabelScheme
-    images: tuple[ImageResult, ...]  # in the order of the samples
-    matrix: ConfusionMatrix
-    scores: Scores
-    per_image: PerImageScores
+    def predict_with_road(
+        self, images: Sequence[UInt8Array]
+    ) -> list[tuple[UInt8Array, NDArray[np.float32] | None]]:
+        """Map pictures to masks, each with the probability_HW of road if there is a road. For `measures`."""
+        ...
 
 
 def evaluate(
@@ -67,12 +65,16 @@ def evaluate(
     workers: int,
     progress: Callable[[int, int], None] | None = None,
     save_predictions: Path | None = None,
+    measures: Measures | None = None,
+    look: Callable[[str, UInt8Array, UInt8Array, UInt8Array], None] | None = None,
 ) -> Evaluation:
     """Predict every sample and count its pixels against its label, at the label's own size.
 
     batch_size: pictures predicted at once; workers: threads that read files ahead (0: one, too).
     progress: called after every batch with the number of pictures done and their total.
     save_predictions: folder for `<key>_labelIds.png`, which cityscapesScripts score as they are.
+    measures: what to count beside the confusion matrix; None: nothing, and no probabilities.
+    look: called for every picture with its key, rgb_HWC, label_HW and mask_HW.
 
     The first file that cannot be read or does not fit ends the run: the score of the rest would not be the
     score of the data set. Raises DatasetError (no samples; a bad label; picture and label differ in size),
@@ -91,9 +93,21 @@ def evaluate(
         )
     save = _prediction_writer(save_predictions, samples, scheme) if save_predictions else None
     matrices: list[ConfusionMatrix] = []
+    extras: list[Extras] = []
+    histogram: RoadHistogram | None = None
+    counting: list[Future[tuple[Extras, RoadHistogram | None]]] = []
 
     def read(sample: Sample) -> tuple[Sample, UInt8Array, UInt8Array]:
         return sample, *read_pair(sample, scheme)
+
+    def settle() -> None:
+        nonlocal histogram
+        for future in counting:
+            extra, of_picture = future.result()
+            extras.append(extra)
+            if of_picture is not None:
+                histogram = of_picture if histogram is None else histogram + of_picture
+        counting.clear()
 
     ahead = 2 * max(batch_size, workers)
     with (
@@ -101,29 +115,44 @@ def evaluate(
         closing(map_ahead(pool, read, samples, ahead)) as pairs,
     ):
         while batch := list(islice(pairs, batch_size)):
-            masks = predictor.predict([rgb_HWC for _, rgb_HWC, _ in batch])
-            for (sample, _, label_HW), mask_HW in zip(batch, masks, strict=True):
+            images = [rgb_HWC for _, rgb_HWC, _ in batch]
+            predicted: Sequence[tuple[UInt8Array, NDArray[np.float32] | None]]
+            if measures:
+                predicted = predictor.predict_with_road(images)
+            else:
+                predicted = [(mask_HW, None) for mask_HW in predictor.predict(images)]
+            settle()  # of the batch before: while it was counted, the network ran
+            for (sample, rgb_HWC, label_HW), (mask_HW, road_HW) in zip(batch, predicted, strict=True):
                 matrix = ConfusionMatrix(scheme.num_classes, predictor.device)
                 matrix.update(torch.tensor(mask_HW), torch.tensor(label_HW))
                 matrices.append(matrix)
+                if measures:
+                    counting.append(pool.submit(_count, measures, sample, mask_HW, label_HW, road_HW))
                 if save:
                     save(sample, mask_HW)
+                if look:
+                    look(sample.key, rgb_HWC, label_HW, mask_HW)
             if progress:
                 progress(len(matrices), len(samples))
+        settle()
 
     counts = torch.stack([matrix.counts for matrix in matrices]).cpu()  # the one transfer of counts
-    images = []
-    for sample, image_counts in zip(samples, counts, strict=True):
+    results = []
+    for sample, image_counts, extra in zip(samples, counts, extras or [Extras()] * len(samples), strict=True):
         matrix = ConfusionMatrix.from_counts(image_counts)
-        images.append(ImageResult(sample.key, matrix, scores(matrix, scheme.classes)))
-    total = ConfusionMatrix.from_counts(counts.sum(0))
-    return Evaluation(
-        scheme=scheme,
-        images=tuple(images),
-        matrix=total,
-        scores=scores(total, scheme.classes),
-        per_image=per_image((image.scores for image in images), scheme.classes),
-    )
+        results.append(ImageResult(sample.key, matrix, scores(matrix, scheme.classes), extra))
+    return gather(scheme, results, measures.outlined if measures else (), histogram)
+
+
+def _count(
+    measures: Measures,
+    sample: Sample,
+    mask_HW: UInt8Array,
+    label_HW: UInt8Array,
+    road_HW: NDArray[np.float32] | None,
+) -> tuple[Extras, RoadHistogram | None]:
+    histogram = None if road_HW is None else measures.histogram(road_HW, label_HW)
+    return measures.count(sample, mask_HW, label_HW), histogram
 
 
 def prediction_path(folder: Path, sample: Sample) -> Path:
@@ -142,36 +171,31 @@ def refuse_to_replace(paths: Iterable[Path]) -> None:
 
 
 def write_evaluation(
-    evaluation: Evaluation, out_dir: Path, settings: Mapping[str, Any] | None = None
+    evaluation: Evaluation, out_dir: Path, document: Mapping[str, Any] | None = None
 ) -> tuple[Path, Path]:
     """Write `per_image.csv` and then `scores.json` into `out_dir`, over those of an earlier run.
 
-    settings: plain types that tell where the scores came from (weights, data, imgsz, ...).
-    In the JSON an undefined score is null, and in the table an empty cell; both carry the raw counts, so that
-    shards add up. Returns the two paths. Raises OutputError when a file cannot be written.
+    document: its `scores_document`, with the settings that it tells; None: without any.
+    In the JSON an undefined score is null, and in the table an empty cell; the JSON carries all raw counts,
+    so that shards add up. Returns the two paths. Raises OutputError when a file cannot be written.
     """
     table_path, scores_path = (out_dir / name for name in REPORT_FILES)
     write_text(table_path, _table(evaluation))
-    report = {
-        "format": SCORES_FORMAT,
-        "roadseg_version": __version__,
-        "settings": dict(settings or {}),
-        "label_scheme": evaluation.scheme.to_dict(),
-        "counts": evaluation.matrix.to_list(),  # rows truth, columns prediction, last column no class
-        "scores": evaluation.scores.to_dict(),
-        "per_image": evaluation.per_image.to_dict(),
-    }
-    write_text(scores_path, json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(scores_path, to_json(document or scores_document(evaluation)))
     return table_path, scores_path
 
 
 def _table(evaluation: Evaluation) -> str:
-    """One row a picture: its scores, then IoU and true positive, false positive, missed pixels by class."""
+    """One row a picture: its scores; by class IoU and true positive, false positive, missed pixels; outlines.
+
+    The last column says what was wrong with its prediction.
+    """
     classes = evaluation.scheme.classes
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     of_class = [f"{column} {name}" for name in classes for column in ("iou", "tp", "fp", "fn")]
-    writer.writerow(["key", "pixels", "mean_iou", "pixel_accuracy", *of_class])
+    rows: list[list[object]] = []
+    outlines = [
+        f"{score} {classes[k]}" for k in evaluation.outlined for score in ("boundary_iou", "boundary_f")
+    ]
     for image in evaluation.images:
         row: list[object] = [image.key, image.scores.pixels]
         row += [none_for_nan(image.scores.mean_iou), none_for_nan(image.scores.pixel_accuracy)]
@@ -180,8 +204,12 @@ def _table(evaluation: Evaluation) -> str:
             right = counts[k][k]
             claimed = sum(line[k] for line in counts)
             row += [none_for_nan(iou), right, claimed - right, sum(counts[k]) - right]
-        writer.writerow(row)
-    return text.getvalue()
+        for counts_of_class in image.extras.boundaries:
+            outline = boundary_scores(counts_of_class)
+            row += [none_for_nan(outline.iou), none_for_nan(outline.f)]
+        rows.append([*row, "no prediction" if image.missing else image.error])
+    names = ["key", "pixels", "mean_iou", "pixel_accuracy", *of_class, *outlines, "problem"]
+    return csv_text(names, rows)
 
 
 def _listed(scheme: LabelScheme) -> str:

@@ -1,18 +1,19 @@
 """`prune`: a smaller network out of a trained one, finetuned, with what it lost and won."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from roadseg.config import InferConfig, PruneConfig, TrainConfig
+from roadseg.documents import header, to_json
 from roadseg.engine.channels import keep_channels, reach_speed, require_library, zero_weights
 from roadseg.engine.cost import Cost, costs, speed
 from roadseg.engine.evaluate import evaluate
+from roadseg.engine.listener import TrainListener
 from roadseg.engine.predict import Predictor
 from roadseg.engine.sources import Source, find_sources, primary_score
-from roadseg.engine.train import Trainer, TrainListener
+from roadseg.engine.train import Trainer
 from roadseg.errors import OutputError
 from roadseg.media.images import read_rgb
 from roadseg.media.output import write_text
@@ -40,17 +41,18 @@ class PruneResult:
     weights: Path
     size: tuple[int, int]
     device: str
-    unstructured: bool
     stages: list[Stage]
+    settings: dict[str, Any]
+    """The `PruneConfig`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only."""
         return {
-            "schema": "roadseg.prune/1",
+            **header("prune"),
+            "settings": self.settings,
             "weights": str(self.weights),
             "height_width": list(self.size),
             "device": self.device,
-            "unstructured": self.unstructured,
             "stages": [asdict(stage) for stage in self.stages],
         }
 
@@ -97,10 +99,8 @@ def prune_network(
         found.append(("finetuned", best, _scores(Predictor(best, infer), sources, finetuning, listener)))
     measured = costs([given.model for _, given, _ in found], size, predictor.device)
     stages = [Stage(name, scores, cost) for (name, _, scores), cost in zip(found, measured, strict=True)]
-    result = PruneResult(folder, weights, size, str(predictor.device), config.unstructured, stages)
-    write_text(
-        folder / REPORT, json.dumps({**result.to_dict(), "settings": config.to_dict()}, indent=2) + "\n"
-    )
+    result = PruneResult(folder, weights, size, str(predictor.device), stages, config.to_dict())
+    write_text(folder / REPORT, to_json(result.to_dict()))
     return result
 
 

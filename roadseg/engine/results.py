@@ -10,16 +10,18 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from roadseg.config import Ids
 from roadseg.dataset.samples import Sample, read_label
-from roadseg.errors import ConfigError, DatasetError
-from roadseg.labels import ENCODINGS, RGB, LabelScheme, UInt8Array, label_ids
+from roadseg.errors import ConfigError, DatasetError, MediaError
+from roadseg.labels import ENCODINGS, RGB, VOID, LabelScheme, UInt8Array, label_ids
 from roadseg.media.images import ImageJob, write_mask, write_rgb
 from roadseg.media.output import JPEG_SIDE
 from roadseg.media.overlay import draw
 from roadseg.media.resize import fit_size
 from roadseg.metrics import ConfusionMatrix, none_for_nan, per_image, scores
+from roadseg.report.html.album import Album
 from roadseg.report.run import Row, RunReport
 
 Probabilities = NDArray[np.float32]  # HW of class 1 for two classes, else KHW
@@ -89,8 +91,11 @@ class TruthReader:
 class ResultWriter:
     """Writes what a picture's mask is worth to the user, and measures it. Safe in threads."""
 
-    def __init__(self, out: Path, scheme: LabelScheme, opacity: float, ids: Ids) -> None:
-        """ConfigError when `ids` are the official ones and the scheme has none."""
+    def __init__(
+        self, out: Path, scheme: LabelScheme, opacity: float, ids: Ids, album: Album | None = None
+    ) -> None:
+        """album: gets every picture. ConfigError when `ids` are the official ones and the scheme has none."""
+        self.album = album
         self.out, self.scheme, self.opacity = out, scheme, opacity
         self.palette: tuple[RGB, ...] | None = None
         self.values = np.arange(256, dtype=np.uint8)  # class index -> what the file holds
@@ -111,6 +116,8 @@ class ResultWriter:
         if "overlay" in paths:
             overlay_HWC = draw(picture.rgb_HWC, mask_HW, self.scheme, self.opacity)
             write_rgb(paths["overlay"], _fit_jpeg(overlay_HWC))
+        if self.album:
+            self.album.add(picture.name, picture.rgb_HWC, picture.truth_HW, mask_HW)
         if probabilities is not None:
             shown_HW = probabilities if probabilities.ndim == 2 else probabilities.max(axis=0)
             write_mask(paths["probs"], _uint8(cv2.convertScaleAbs(shown_HW, alpha=255)))
@@ -126,6 +133,18 @@ class ResultWriter:
             **self._score(mask_HW, picture.truth_HW),
             seconds=picture.seconds + time.perf_counter() - start,
         )
+
+    def read_mask(self, path: str) -> UInt8Array:
+        """The class indices of a mask that `write` wrote below the output folder. MediaError."""
+        try:
+            with Image.open(self.out / path) as file:
+                values_HW = np.array(file)
+        except OSError as error:
+            raise MediaError(f"{self.out / path}: cannot be read again ({error}); run it anew") from error
+        classes = np.full(256, VOID, np.uint8)
+        number = self.scheme.num_classes
+        classes[self.values[:number]] = np.arange(number, dtype=np.uint8)
+        return np.asarray(classes[values_HW], np.uint8)
 
     def _score(self, mask_HW: UInt8Array, truth_HW: UInt8Array | None) -> dict[str, Any]:
         if truth_HW is None:

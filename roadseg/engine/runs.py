@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from roadseg.config import TrainConfig
+from roadseg.engine.listener import TrainListener, TrainResult
 from roadseg.engine.sources import find_sources
-from roadseg.engine.train import Trainer, TrainListener, TrainResult
+from roadseg.engine.train import Trainer
 from roadseg.errors import CheckpointError, ConfigError, OutputError
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, previous_of
 

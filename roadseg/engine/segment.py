@@ -7,7 +7,7 @@ the number of inputs. Rows come in the order of the inputs.
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,12 +15,16 @@ from pathlib import Path
 
 from roadseg.config import SegmentConfig
 from roadseg.engine.ahead import map_ahead
-from roadseg.engine.predict import Predictor
+from roadseg.engine.pages import reopener
+from roadseg.engine.predict import CALLS_AHEAD, Predictor
 from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader, score_run
 from roadseg.errors import OutputError, RoadsegError
 from roadseg.labels import UInt8Array
 from roadseg.media.images import ImageJob, output_stems, read_rgb
-from roadseg.report.run import Row, RunReport
+from roadseg.report.html.album import Album
+from roadseg.report.html.page import require_ours, write_page
+from roadseg.report.html.segmentation import segment_page
+from roadseg.report.run import Row, RunReport, Shard
 
 Progress = Callable[[Row, int, int], None]
 """Called after each input with its row, the number of inputs done, and the number of all."""
@@ -44,13 +48,23 @@ def segment(
     """
     out, scheme = Path(config.out), predictor.scheme
     report.classes = scheme.classes
-    writer = ResultWriter(out, scheme, config.opacity, config.ids)
+    index, count = config.shard
+    report.shard = Shard(index, count, len(jobs)) if count > 1 else None
+    page = out / f"{config.report_name}.html"
+    album = Album(page, scheme) if config.html else None
+    writer = ResultWriter(out, scheme, config.opacity, config.ids, album)
     truth = TruthReader(Path(config.labels), config.label_format, scheme) if config.labels else None
     earlier = _earlier_report(config, report)
     tasks = _plan(config, jobs, earlier)
+    if album:
+        require_ours(page)
+        album.reopen = reopener(
+            {task.name: (task.job, task.outputs["mask"]) for task in tasks}, writer, truth
+        )
     if not (out / f"{config.report_name}.json").exists():
         # Says whose folder this is from now on, even if the run is killed: `_check_owner` looks for it.
         begun = RunReport(command=report.command, settings=report.settings, classes=report.classes)
+        begun.shard = report.shard
         begun.stopped_by = "it was killed, or is still running"
         begun.write(out, config.report_name)
 
@@ -59,6 +73,8 @@ def segment(
             report.carry_over(earlier)
         report.scores = score_run(report)
         report.write(out, config.report_name)
+        if album:
+            write_page(page, segment_page(report, album))
 
     try:
         _run(config, predictor, tasks, truth, writer, report, progress)
@@ -94,7 +110,8 @@ def _plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | 
     wanted = {"mask": True, "overlay": config.overlay, "probs": config.save_probs}
     kinds = {kind: place for kind, place in OUTPUTS.items() if wanted[kind]}
     index, count = config.shard
-    reports = [out / f"{config.report_name}.{suffix}" for suffix in ("json", "csv")]
+    suffixes = ("json", "csv", "html") if config.html else ("json", "csv")
+    reports = [out / f"{config.report_name}.{suffix}" for suffix in suffixes]
     found = [path for path in reports if path.exists()]
     tasks = []
     # names come from all jobs, so that shards agree on them
@@ -171,6 +188,7 @@ def _earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | Non
 
 _Read = tuple[_Task, Picture | RoadsegError | None]
 """What became of reading a task; None: it is to be skipped."""
+_Predicted = tuple[Picture, UInt8Array, Probabilities | None]
 _Outcome = Future[Row] | RoadsegError | None
 """What becomes of a task: a row to come, an error, or None if it is skipped."""
 
@@ -207,12 +225,19 @@ def _run(
             if isinstance(error, OutputError) or (error and config.fail_fast):
                 raise error
 
-    with ThreadPoolExecutor(config.workers) as pool:
+    def look(batch: list[_Read]) -> tuple[list[_Read], Iterator[_Predicted]]:
+        pictures = [result for _, result in batch if isinstance(result, Picture)]
+        return batch, iter(_predict(predictor, pictures, config.save_probs))
+
+    with ThreadPoolExecutor(config.workers) as pool, predictor.threads() as network:
         try:
-            with contextlib.closing(map_ahead(pool, read, tasks, ahead)) as reads:
-                while batch := list(islice(reads, config.batch_size)):
-                    pictures = [result for _, result in batch if isinstance(result, Picture)]
-                    predicted = iter(_predict(predictor, pictures, config.save_probs))
+            with (
+                contextlib.closing(map_ahead(pool, read, tasks, ahead)) as reads,
+                contextlib.closing(
+                    map_ahead(network, look, _batches(reads, config.batch_size), CALLS_AHEAD)
+                ) as looks,
+            ):
+                for batch, predicted in looks:
                     for task, result in batch:
                         outcome: _Outcome = (
                             pool.submit(writer.write, *next(predicted))
@@ -227,9 +252,12 @@ def _run(
                 _record(*pending.popleft(), report)
 
 
-def _predict(
-    predictor: Predictor, pictures: Sequence[Picture], with_probabilities: bool
-) -> list[tuple[Picture, UInt8Array, Probabilities | None]]:
+def _batches(reads: Iterator[_Read], size: int) -> Iterator[list[_Read]]:
+    while batch := list(islice(reads, size)):
+        yield batch
+
+
+def _predict(predictor: Predictor, pictures: Sequence[Picture], with_probabilities: bool) -> list[_Predicted]:
     """Each picture, with its share of the time, and what the network says of it."""
     if not pictures:
         return []

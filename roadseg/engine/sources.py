@@ -4,12 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from roadseg.config import TrainConfig
 from roadseg.dataset.samples import Sample, find_samples
 from roadseg.errors import ConfigError, DatasetError
 from roadseg.labels import LabelScheme
 from roadseg.metrics import Scores
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,8 @@ def primary_score(scores: Scores, scheme: LabelScheme) -> float:
     return 0.0 if math.isnan(value) else value
 
 
-def evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """Return up to `count` samples, evenly spread over all of them."""
-    if len(samples) <= count:
-        return list(samples)
-    return [samples[i * len(samples) // count] for i in range(count)]
+def evenly(items: Sequence[Item], count: int) -> list[Item]:
+    """Return up to `count` of the items, evenly spread over all of them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[i * len(items) // count] for i in range(count)]

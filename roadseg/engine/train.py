@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from roadseg.config import DEFAULT_MODEL, InferConfig, TrainConfig, get_model_config
+from roadseg.config import InferConfig, TrainConfig
 from roadseg.dataset.augment import make_augmentation
 from roadseg.dataset.segmentation import (
     EpochSampler,
@@ -21,59 +21,32 @@ from roadseg.dataset.segmentation import (
     own_car_class,
     require_good_labels,
 )
+from roadseg.documents import to_json
 from roadseg.engine.comparison import write_comparison
 from roadseg.engine.device import autocast, half_precision, resolve_device
-from roadseg.engine.evaluate import evaluate
+from roadseg.engine.evaluate import Evaluation, evaluate, scores_document, write_evaluation
+from roadseg.engine.initial import initial_model, teacher_model
+from roadseg.engine.listener import TrainListener, TrainResult
 from roadseg.engine.losses import SegmentationLoss, distillation
 from roadseg.engine.optim import Schedule, make_average, make_optimizer
 from roadseg.engine.predict import Predictor
 from roadseg.engine.sources import Source, evenly, primary_score
+from roadseg.engine.tensorboard import Board, require_tensorboard
 from roadseg.errors import CheckpointError, ConfigError, RoadsegError
-from roadseg.labels import LabelScheme, get_scheme
+from roadseg.labels import get_scheme
 from roadseg.media.output import write_text
-from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from roadseg.model.unet import PretrainedUNet, RoadNet, build_model
-from roadseg.report.curves import write_curves, write_results
+from roadseg.model.checkpoint import Checkpoint, save_checkpoint
+from roadseg.model.unet import RoadNet
+from roadseg.report.curves import training_report, write_curves, write_results
+from roadseg.report.html.training import VALIDATION
 
 # Pictures that are drawn after each validation, spread evenly over the validation set.
 SHOWN = 6
 
 
-class TrainListener:
-    """Hears how a training goes; every method may be overridden, and does nothing here."""
-
-    def message(self, text: str) -> None:
-        """Something worth a line."""
-
-    def checking(self, done: int, total: int) -> None:
-        """Labels looked at before the start."""
-
-    def caching(self, done: int, total: int) -> None:
-        """Pictures decoded into the cache."""
-
-    def step(self, epoch: int, step: int, steps: int, loss: float, lr: float) -> None:
-        """A batch is done (counts from 1)."""
-
-    def validating(self, done: int, total: int) -> None:
-        """Pictures scored."""
-
-    def epoch(self, row: dict[str, Any], best: bool) -> None:
-        """An epoch is done; `row` is its line of results.csv."""
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """How a training ended."""
-
-    folder: Path
-    epochs: int
-    best_epoch: int
-    best_score: float
-    stopped_early: bool
-
-
 class Trainer:
-    """One run in one folder: `last.pt`, `best.pt`, `results.csv`, `curves.png`, `samples/`."""
+    """One run in one folder: `last.pt`, `best.pt`, `results.csv`, `report.json`, `curves.png`, `samples/`,
+    `val/`."""
 
     def __init__(
         self,
@@ -90,6 +63,8 @@ class Trainer:
         self.config, self.sources, self.folder = config, sources, folder
         self.listener = listener or TrainListener()
         self.device = resolve_device(config.device)
+        if config.tensorboard:
+            require_tensorboard()
         given = restored or start
         self.scheme = given.scheme if given else get_scheme(config.classes)
         if config.class_weights and len(config.class_weights) != self.scheme.num_classes:
@@ -128,16 +103,36 @@ class Trainer:
         )
         self.schedule = Schedule(self.optimizer, config, len(self.loader))
         self.history: list[dict[str, Any]] = []
+        self.validation: dict[str, Evaluation] = {}
+        """The last one of each data set."""
         if restored:
             self._restore(restored)
 
     def run(self) -> TrainResult:
         """Train until the epochs are done or the score stops growing."""
+        self.listener.starting(self.config.epochs)
         unread = [] if self.config.cache != "none" else self.dataset.samples  # a cache reads them anyway
         unread = unread + [sample for source in self.sources for sample in source.val]
         require_good_labels(unread, self.scheme, self.listener.checking)
         self.dataset.fill_cache(self.config.cache, self.folder.parent / "cache", self.listener.caching)
         write_text(self.folder / "config.json", json.dumps(self.config.to_dict(), indent=2) + "\n")
+        with Board(self.folder, len(self.history)) if self.config.tensorboard else nullcontext() as board:
+            self._train(board)
+        report = self._report(finished=True)
+        write_text(self.folder / "report.json", to_json(report))
+        return TrainResult(
+            self.folder,
+            len(self.history),
+            self.best_epoch,
+            self.best_score,
+            len(self.history) < self.config.epochs,
+            max(self._validated(), key=lambda row: float(row["score"]), default={}),
+            str(self.device),
+            len(self.dataset),
+            report,
+        )
+
+    def _train(self, board: Board | None) -> None:
         started = time.perf_counter()
         while len(self.history) < self.config.epochs and not self._stalled():
             epoch = len(self.history) + 1
@@ -153,14 +148,9 @@ class Trainer:
             started = time.perf_counter()
             self.history.append(row)
             self._save(best)
+            if board:
+                board.epoch(row, self._sheet(epoch))
             self.listener.epoch(row, best)
-        return TrainResult(
-            self.folder,
-            len(self.history),
-            self.best_epoch,
-            self.best_score,
-            len(self.history) < self.config.epochs,
-        )
 
     @property
     def best_score(self) -> float:
@@ -247,14 +237,20 @@ class Trainer:
                 workers=max(1, self.config.workers),
                 progress=self.listener.validating,
             )
+            self.validation[source.name] = done
             row[f"{source.name}_{self._score_name}"] = primary_score(done.scores, self.scheme)
             row[f"{source.name}_pixel_accuracy"] = done.scores.pixel_accuracy
         names = [f"{source.name}_{self._score_name}" for source in self.sources]
         row["score"] = sum(row[name] for name in names) / len(names)
         every = [sample for source in self.sources for sample in source.val]
-        picture = self.folder / "samples" / f"epoch_{epoch:04d}.jpg"
-        write_comparison(picture, predictor.predict, evenly(every, SHOWN), self.scheme)
+        write_comparison(self._sheet(epoch), predictor.predict, evenly(every, SHOWN), self.scheme)
         return row
+
+    def _sheet(self, epoch: int) -> Path:
+        return self.folder / "samples" / f"epoch_{epoch:04d}.jpg"
+
+    def _report(self, finished: bool) -> dict[str, Any]:
+        return training_report(self.config.to_dict(), self.scheme, self.folder, self.history, finished)
 
     @property
     def _score_name(self) -> str:
@@ -263,9 +259,13 @@ class Trainer:
     def _save(self, best: bool) -> None:
         write_results(self.folder / "results.csv", self.history)
         write_curves(self.folder / "curves.png", self.history)
+        write_text(self.folder / "report.json", to_json(self._report(finished=False)))
         validated = self._validated()
         checkpoint = self._checkpoint(dict(validated[-1]) if validated else {})
         if best:
+            for name, evaluation in self.validation.items():
+                document = scores_document(evaluation, {"epoch": len(self.history)})
+                write_evaluation(evaluation, self.folder / VALIDATION / name, document)
             save_checkpoint(checkpoint, self.folder / "best.pt", keep_previous=True)
         checkpoint.training = {
             "model": self.model.state_dict(),
@@ -293,36 +293,3 @@ class Trainer:
         self.schedule.load_state_dict(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
         self.history = copy.deepcopy(state["history"])
-
-
-def teacher_model(config: TrainConfig, scheme: LabelScheme, device: torch.device) -> RoadNet | None:
-    """Return the network of `config.teacher`, ready to be asked; CheckpointError when its classes differ."""
-    if config.teacher is None:
-        return None
-    given = load_checkpoint(Path(config.teacher))
-    if given.scheme.classes != scheme.classes:
-        raise CheckpointError(
-            f"{config.teacher}: the teacher knows the classes of {given.scheme.name}, not of {scheme.name}."
-        )
-    return given.model.fold().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def initial_model(config: TrainConfig, scheme: LabelScheme) -> RoadNet:
-    """Return the network to start from: fresh, or with the weights of `config.weights`.
-
-    Where that checkpoint has other classes, everything but the head is taken over. Raises CheckpointError
-    when it is another network than the one that is asked for.
-    """
-    if config.weights is None:
-        model = build_model(get_model_config(config.model or DEFAULT_MODEL), scheme.num_classes)
-        if config.encoder_weights and isinstance(model, PretrainedUNet):
-            model.encoder.load_imagenet(config.encoder_weights)
-        return model
-    given = load_checkpoint(Path(config.weights))
-    if config.model and given.model.config != get_model_config(config.model):
-        raise CheckpointError(
-            f"{config.weights}: holds another network than --model {config.model}; leave that out."
-        )
-    if given.scheme.classes != scheme.classes:
-        given.model.renew_head(scheme.num_classes)
-    return given.model

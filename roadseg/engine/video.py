@@ -13,6 +13,7 @@ from threading import Event
 
 from roadseg.config import VideoConfig
 from roadseg.engine.ahead import Background
+from roadseg.engine.pages import write_video_page
 from roadseg.engine.predict import Predictor
 from roadseg.engine.smoothing import TemporalSmoother
 from roadseg.engine.video_claim import claimed
@@ -94,6 +95,8 @@ def segment_video(
             "seconds": round(time.perf_counter() - started, 3),
         }
         report.write(out.with_suffix(""))
+        if config.html:
+            write_video_page(out.with_suffix(""), report)
 
 
 def _convert(

@@ -12,6 +12,7 @@ from roadseg.config import VideoConfig
 from roadseg.errors import OutputError
 from roadseg.media.output import atomic_write, cannot_write
 from roadseg.media.video_writer import partials_of
+from roadseg.report.html.page import require_ours
 from roadseg.report.video import Earlier, VideoReport, earlier_run
 
 fcntl: ModuleType | None
@@ -111,7 +112,8 @@ def _refuse_to_replace(config: VideoConfig, source: str, earlier: Earlier | None
     try:
         partials = [partial for video in videos for partial in partials_of(video)]
         _refuse_the_input([*videos, *partials], config.masks, Path(source))
-        table = [out.with_suffix(suffix) for suffix in (".csv", ".json", ".png")]
+        suffixes = (".csv", ".json", ".png", ".html") if config.html else (".csv", ".json", ".png")
+        table = [out.with_suffix(suffix) for suffix in suffixes]
         there = [path for path in (*videos, *table) if path.exists()]
         masks = Path(config.masks) if config.masks else None
         there += [masks] if masks and masks.is_dir() and any(masks.iterdir()) else []
@@ -128,6 +130,8 @@ def _refuse_to_replace(config: VideoConfig, source: str, earlier: Earlier | None
             )
     if there and not config.overwrite and not killed:
         raise OutputError(f"{there[0]}: is there already; give --overwrite, or choose another --out")
+    if config.html:
+        require_ours(out.with_suffix(".html"))
     ours = {path.resolve() for path in (*earlier.outputs, *table)} if earlier else set()
     for path in there:
         if path.resolve() not in ours:

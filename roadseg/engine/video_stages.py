@@ -14,15 +14,12 @@ from torch import Tensor
 
 from roadseg.config import VideoConfig
 from roadseg.engine.ahead import map_ahead
-from roadseg.engine.predict import Predictor
+from roadseg.engine.predict import CALLS_AHEAD, Predictor
 from roadseg.engine.smoothing import TemporalSmoother
 from roadseg.labels import UInt8Array
 from roadseg.media.flow import Float32
 from roadseg.media.planes import Planes, draw_planes
 from roadseg.media.video_frame import Frame
-
-AHEAD = 3
-"""Batches begun before they are asked for: where two are in work, the next one must not wait for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ def predict(
 
     with (
         predictor.threads() as pool,
-        closing(map_ahead(pool, look, _batches(items, batch_size), AHEAD)) as seen,
+        closing(map_ahead(pool, look, _batches(items, batch_size), CALLS_AHEAD)) as seen,
     ):
         for batch, logits in seen:
             for item in batch:

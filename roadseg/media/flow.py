@@ -39,14 +39,3 @@ def inside(places_hw2: Float32) -> NDArray[np.bool_]:
     height, width = places_hw2.shape[:2]
     x, y = places_hw2[..., 0], places_hw2[..., 1]
     return np.asarray((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1), np.bool_)
-
-
-def consistency(before_hw: UInt8Array, now_hw: UInt8Array, places_hw2: Float32) -> float:
-    """Return the IoU (0..1) of a road mask with the one before it, moved along; 1 where neither has road.
-
-    After Varghese et al. 2020 (mean temporal consistency, mTC); pixels that came into view do not count.
-    """
-    known = inside(places_hw2)
-    a, b = moved(before_hw, places_hw2, nearest=True)[known] > 0, now_hw[known] > 0
-    union = np.count_nonzero(a | b)
-    return float(np.count_nonzero(a & b) / union) if union else 1.0

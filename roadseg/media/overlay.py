@@ -10,12 +10,19 @@ from typing import Final
 import cv2
 import numpy as np
 
-from roadseg.labels import RGB, LabelScheme, UInt8Array
+from roadseg.labels import RGB, VOID, LabelScheme, UInt8Array
 
 Color = RGB | None
 
 # Asphalt is grey and never green, so this reads on it by day and by night; Cityscapes' purple does not.
 ROAD_GREEN: Final[RGB] = (0, 200, 83)
+
+# Truth against prediction: colours of Okabe & Ito 2008, which colour-blind readers tell apart too (blue,
+# yellow and vermillion differ in lightness as well).
+RIGHT: Final[RGB] = (0, 114, 178)
+MISSED: Final[RGB] = (240, 228, 66)
+FALSE: Final[RGB] = (213, 94, 0)
+VOID_GREY: Final[RGB] = (128, 128, 128)
 
 
 def draw(rgb_HWC: UInt8Array, mask_HW: UInt8Array, scheme: LabelScheme, opacity: float) -> UInt8Array:
@@ -26,6 +33,28 @@ def draw(rgb_HWC: UInt8Array, mask_HW: UInt8Array, scheme: LabelScheme, opacity:
         return tinted_HWC
     edges = [None if color is None else brighter(color) for color in colors]
     return contour(tinted_HWC, mask_HW, edges, edge_thickness(mask_HW))
+
+
+def difference(
+    rgb_HWC: UInt8Array, truth_HW: UInt8Array, mask_HW: UInt8Array, num_classes: int
+) -> UInt8Array:
+    """The picture with what the mask got right and wrong; void (255) truth is grey.
+
+    Two classes: of class 1 what is `RIGHT`, `MISSED` and `FALSE`, and the rest is left as it is.
+    More classes: `FALSE` wherever truth and mask differ.
+    """
+    if num_classes == 2:
+        kind_HW = np.select(
+            [truth_HW == VOID, (truth_HW == 1) & (mask_HW == 1), truth_HW == 1, mask_HW == 1],
+            [3, 0, 1, 2],
+            255,
+        )
+    else:
+        kind_HW = np.select([truth_HW == VOID, truth_HW != mask_HW], [3, 2], 255)
+    kinds_HW = kind_HW.astype(np.uint8)
+    wrong_HW = np.where((kinds_HW == 1) | (kinds_HW == 2), kinds_HW, np.uint8(255))
+    faint_HWC = tint(rgb_HWC, kinds_HW, [RIGHT, None, None, VOID_GREY], 0.5)
+    return tint(faint_HWC, wrong_HW, [None, MISSED, FALSE], 0.8)
 
 
 def edge_thickness(mask_HW: UInt8Array) -> int:

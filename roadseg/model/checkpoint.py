@@ -5,6 +5,7 @@ Two forms with the same content: `.pt` (torch, tensors and plain types only, alw
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -49,6 +50,14 @@ class Checkpoint:
     roadseg_version: str = roadseg.__version__
     source: str = "memory"
     """Where it was read from, for messages and reports."""
+
+    def digest(self) -> str:
+        """Return the SHA-256 of names and values of the weights: the same for a file of either form."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     def description(self) -> dict[str, Any]:
         """Return everything but tensors, as plain types."""

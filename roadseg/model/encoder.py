@@ -110,7 +110,7 @@ class LiteEncoder(nn.Module):
         the file is missing, damaged or of another network.
         """
         path = _package_file(self.name) if weights == "imagenet" else Path(weights)
-        given = _read_state(path)
+        given = read_state(path)
         whole = LiteEncoder(self.name, (99,) * 5)
         state = {n: t for n, t in whole.state_dict().items() if not n.endswith("num_batches_tracked")}
         tensors = list(given.values())
@@ -156,7 +156,8 @@ def _package_file(name: str) -> Path:
     return next((Path(str(module.__file__)).parent / "models").glob("*.pth"))
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict of torch, without its counts of batches; CheckpointError when there is none."""
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file of encoder weights. Check --encoder-weights.")
     try:

@@ -79,8 +79,8 @@ def _describe(module: nn.Module) -> None:
         module.in_channels, module.out_channels = module.weight.shape[:2]
     elif isinstance(module, nn.Conv2d):
         module.out_channels, inputs = module.weight.shape[:2]
-        if module.groups > 1:  # depthwise: a group for each channel
-            module.groups = module.out_channels
+        if module.groups > 1:  # ours have as many outputs as inputs, mostly one in a group (depthwise)
+            module.groups = module.out_channels // inputs
         module.in_channels = inputs * module.groups
     elif isinstance(module, nn.BatchNorm2d):
         module.num_features = len(module.weight)

@@ -10,8 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from roadseg.config import Norm, UNetConfig
+from roadseg.model.backbone import NODES, TorchvisionEncoder
 from roadseg.model.blocks import RGB_MEAN, RGB_STD, Context, ConvNorm, Join, Residual
 from roadseg.model.encoder import LiteEncoder
+
+Encoder = LiteEncoder | TorchvisionEncoder
 
 
 class RoadNet(nn.Module):
@@ -55,8 +58,8 @@ class RoadNet(nn.Module):
     def fold(self) -> "RoadNet":
         """Fold every BatchNorm into its convolution, in place, for inference: same result, less time."""
         self.eval()
-        for module in self.modules():
-            if isinstance(module, ConvNorm):
+        for module in list(self.modules()):
+            if isinstance(module, ConvNorm | TorchvisionEncoder):
                 module.fold()
         return self
 
@@ -95,13 +98,16 @@ class EfficientUNet(RoadNet):
 
 
 class PretrainedUNet(RoadNet):
-    """EfficientUNet with an EfficientNet-Lite as its encoder, whose features, narrowed, are the skips."""
+    """EfficientUNet with a pretrained encoder, whose features, narrowed, are the skips."""
 
     def __init__(self, config: UNetConfig, num_classes: int) -> None:
         super().__init__(config, num_classes)
         assert config.encoder is not None
         widths = config.widths
-        self.encoder = LiteEncoder(config.encoder, config.depths, config.stem_stride)
+        if config.encoder in NODES:
+            self.encoder: Encoder = TorchvisionEncoder(config.encoder, len(widths), config.stem_stride)
+        else:
+            self.encoder = LiteEncoder(config.encoder, config.depths, config.stem_stride)
         self.laterals = nn.ModuleList(
             ConvNorm(a, b, 1, norm=config.norm) for a, b in zip(self.encoder.channels, widths, strict=True)
         )

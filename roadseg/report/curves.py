@@ -1,6 +1,5 @@
-"""The course of a training as a table (results.csv) and as a picture (curves.png)."""
+"""The course of a training: a table (results.csv), a picture (curves.png) and a document (report.json)."""
 
-import csv
 import io
 import math
 from collections.abc import Sequence
@@ -10,7 +9,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from roadseg.media.output import atomic_write
+from roadseg.documents import header
+from roadseg.labels import LabelScheme
+from roadseg.media.output import atomic_write, write_text
+from roadseg.media.table import csv_text
 
 # Okabe & Ito 2008: told apart by colour-blind readers too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -19,12 +21,39 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 def write_results(path: Path, history: Sequence[dict[str, Any]]) -> None:
     """Write one line an epoch; a value that an epoch does not have stays empty. Raises OutputError."""
     names = list(dict.fromkeys(name for row in history for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    for row in history:
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    atomic_write(path, text.getvalue().encode())
+    rows = ([_short(row.get(name)) for name in names] for row in history)
+    write_text(path, csv_text(names, rows))
+
+
+def _short(value: object) -> object:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def training_report(
+    settings: dict[str, Any],
+    scheme: LabelScheme,
+    folder: Path,
+    history: Sequence[dict[str, Any]],
+    finished: bool,
+) -> dict[str, Any]:
+    """What report.json of a training holds, in plain types; finished: there will be no more epochs."""
+    best = max(
+        (row for row in history if row["score"] is not None), key=lambda row: row["score"], default=None
+    )
+    rows = [{k: None if v is not None and v != v else v for k, v in row.items()} for row in history]
+    return {
+        **header("train"),
+        "settings": settings,
+        "label_scheme": scheme.to_dict(),
+        "folder": str(folder),
+        "finished": finished,
+        "stopped_early": finished and len(history) < settings["epochs"],
+        "epochs": len(history),
+        "best_epoch": best and best["epoch"],
+        "best_score": best and best["score"],
+        "seconds": round(sum(row["seconds"] for row in history), 1),
+        "history": rows,
+    }
 
 
 def write_curves(path: Path, history: Sequence[dict[str, Any]]) -> None:

@@ -4,22 +4,18 @@ The JSON keeps the raw confusion counts of every picture, so that the reports of
 The table opens in a spreadsheet.
 """
 
-import csv
-import io
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
-from roadseg import __version__
+from roadseg.documents import header, read_document, reading, to_json
 from roadseg.errors import OutputError
 from roadseg.media.output import write_text
-
-FORMAT: Final = 1  # raised when the meaning of a field in the JSON changes
+from roadseg.media.table import csv_text
 
 Status = Literal["ok", "failed", "skipped"]
 Counts = Sequence[
@@ -49,6 +45,19 @@ class Row:
     """Whether the row is of an earlier run into the same folder, which this one did not touch."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The part of a job that a run did: every `count`-th input, from the `index`-th on (from 1)."""
+
+    index: int
+    count: int
+    inputs: int
+    """Of the whole job."""
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
 @dataclass(kw_only=True)
 class RunReport:
     """The rows of a run in the order of its inputs, and what the run was. Not for several threads at once."""
@@ -68,6 +77,8 @@ class RunReport:
     """When it was written; None: it is not."""
     stopped_by: str | None = None
     """Why the run ended before its last input; None: it did not."""
+    shard: Shard | None = None
+    """None: the run did the whole job."""
 
     # ------------------------------------------------------------ while it runs
 
@@ -142,8 +153,8 @@ class RunReport:
         self.finished = datetime.now(UTC)
         json_path, csv_path = folder / f"{name}.json", folder / f"{name}.csv"
         try:
-            write_text(csv_path, "\ufeff" + self._table())  # the mark makes spreadsheets read UTF-8
-            write_text(json_path, _pretty(self.to_dict()))
+            write_text(csv_path, self.to_csv())
+            write_text(json_path, to_json(self.to_dict()))
         except OutputError:
             self.finished = None
             raise
@@ -152,7 +163,7 @@ class RunReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain types, as in the JSON file."""
         return {
-            "format": FORMAT,
+            **header("segment"),
             **self._about(),
             "classes": list(self.classes),
             "totals": self.totals(),
@@ -163,48 +174,50 @@ class RunReport:
         }
 
     @classmethod
-    def read(cls, path: Path) -> "RunReport":
+    def read(cls, path: Path) -> Self:
         """The report in a JSON file. OutputError when it is none, or of another version of roadseg."""
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            if data["format"] != FORMAT:
-                raise ValueError(f"format {data['format']}, not {FORMAT}")
-            return cls(
-                command=data["command"],
-                settings=data["settings"],
-                classes=tuple(data["classes"]),
-                rows=[Row(**row) for row in data["rows"]],
-                scores=data["scores"],
-                earlier_runs=data["earlier_runs"],
-                started=datetime.fromisoformat(data["started"]),
-                finished=datetime.fromisoformat(data["finished"]),
-                stopped_by=data["stopped_by"],
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(
-                f"{path}: is no report that can be read ({error}); move it away, or give --overwrite"
-            ) from error
+        with reading(path, "move it away, or give --overwrite"):
+            return cls.from_dict(read_document(path)[1])
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The report that `to_dict` gave. ValueError, KeyError or TypeError when it is none."""
+        if data["schema"] != header("segment")["schema"]:
+            raise ValueError(f"it is {data['schema']}, not roadseg/segment")
+        return cls(
+            command=data["command"],
+            settings=data["settings"],
+            classes=tuple(data["classes"]),
+            rows=[Row(**row) for row in data["rows"]],
+            scores=data["scores"],
+            earlier_runs=data["earlier_runs"],
+            started=datetime.fromisoformat(data["started"]),
+            finished=datetime.fromisoformat(data["finished"]),
+            stopped_by=data["stopped_by"],
+            shard=Shard(**data["shard"]) if data["shard"] else None,
+        )
 
     def _about(self) -> dict[str, Any]:
         return {
             "command": self.command,
-            "roadseg_version": __version__,
             "started": self.started.isoformat(timespec="milliseconds"),
             "finished": self.finished and self.finished.isoformat(timespec="milliseconds"),
             "stopped_by": self.stopped_by,
+            "shard": self.shard and asdict(self.shard),
             "settings": self.settings,
         }
 
-    def _table(self) -> str:
+    def to_csv(self) -> str:
+        """A row for each input."""
         kinds = list(dict.fromkeys(kind for row in self.rows for kind in row.outputs))
         facts = ["width", "height", "road_fraction", "seconds", "iou", "error"]
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(["input", "status", *kinds, *facts])
-        for row in self.rows:
-            cells = [row.input, row.status, *(row.outputs.get(kind) for kind in kinds)]
-            writer.writerow(map(_cell, [*cells, *(getattr(row, fact) for fact in facts)]))
-        return text.getvalue()
+        rows = (
+            [row.input, row.status]
+            + [row.outputs.get(kind) for kind in kinds]
+            + [_short(getattr(row, fact)) for fact in facts]
+            for row in self.rows
+        )
+        return csv_text(["input", "status", *kinds, *facts], rows)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -212,22 +225,5 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return math.fsum(given) / len(given) if given else None
 
 
-def _cell(value: object) -> object:
-    """Text that a spreadsheet would run as a formula gets a leading apostrophe, which it shows as text.
-
-    Source: OWASP, "CSV Injection".
-    """
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return f"{value:.6g}" if isinstance(value, float) else value
-
-
-def _pretty(data: Mapping[str, Any]) -> str:
-    """JSON with one line per field and one per row: short to read, and easy to search."""
-
-    def dump(value: object) -> str:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-    rows = ",\n".join(f"    {dump(row)}" for row in data["rows"])
-    lines = [f"  {dump(key)}: {dump(value)}" for key, value in data.items() if key != "rows"]
-    return "{\n" + ",\n".join([*lines, f'  "rows": [\n{rows}\n  ]']) + "\n}\n"
+def _short(value: object) -> object:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,8 +1,6 @@
 """What a video run found: a row a frame (CSV), the whole (JSON), and a picture of both (PNG)."""
 
-import csv
 import io
-import json
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,14 +10,13 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from roadseg import __version__
+from roadseg.documents import header, read_document, to_json
 from roadseg.labels import UInt8Array
 from roadseg.media.output import atomic_write, write_text
+from roadseg.media.table import csv_text
 
-SCHEMA: Final = "roadseg.video/"
-FORMAT: Final = 1
 THUMBNAILS: Final = 8
-_THUMBNAIL_WIDTH: Final = 240
+_THUMBNAIL_WIDTH: Final = 640
 COLUMNS: Final = ("frame", "seconds", "road_percent", "confidence", "changed_percent")
 
 
@@ -34,8 +31,8 @@ class Earlier:
 def earlier_run(report: Path) -> Earlier | None:
     """Read a report of `VideoReport`; None if there is none, or if it is something else."""
     try:
-        data = json.loads(report.read_text(encoding="utf-8"))
-        if not str(data["schema"]).startswith(SCHEMA):
+        kind, data = read_document(report)
+        if kind != "video":
             return None
         return Earlier([Path(name) for name in data["outputs"].values()], data.get("finished", True) is True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -111,8 +108,7 @@ class VideoReport:
             "mean_changed_percent": round(100 * sum(self.changed) / count, 3) if count else None,
         }
         return {
-            "schema": f"{SCHEMA}{FORMAT}",
-            "roadseg_version": __version__,
+            **header("video"),
             "settings": dict(self.settings),
             **self.facts,
             **means,
@@ -124,31 +120,28 @@ class VideoReport:
     def announce(self, path: Path, outputs: Mapping[str, str]) -> None:
         """Write to `path` what a report says before its run is finished. Raises OutputError."""
         document = {
-            "schema": f"{SCHEMA}{FORMAT}",
-            "roadseg_version": __version__,
+            **header("video"),
             "settings": dict(self.settings),
             "outputs": dict(outputs),
             "finished": False,
         }
-        write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        write_text(path, to_json(document))
 
     def write(self, stem: Path) -> None:
         """Write `stem`.csv, .png and .json, over those of an earlier run. Raises OutputError."""
         write_text(stem.with_name(stem.name + ".csv"), self._table())
         atomic_write(stem.with_name(stem.name + ".png"), self._picture())
-        document = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
-        write_text(stem.with_name(stem.name + ".json"), document + "\n")
+        write_text(stem.with_name(stem.name + ".json"), to_json(self.to_dict()))
 
     def _table(self) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
         rows = zip(self.frames, self.seconds, self.road, self.confidence, self.changed, strict=True)
-        for frame, seconds, road, confidence, changed in rows:
-            writer.writerow(
-                [frame, f"{seconds:.6f}", f"{100 * road:.3f}", f"{confidence:.4f}", f"{100 * changed:.3f}"]
-            )
-        return text.getvalue()
+        return csv_text(
+            COLUMNS,
+            (
+                (frame, round(seconds, 6), round(100 * road, 3), round(sure, 4), round(100 * changed, 3))
+                for frame, seconds, road, sure, changed in rows
+            ),
+        )
 
     def _picture(self) -> bytes:
         """A strip of thumbnails above the road's share over time."""

@@ -8,6 +8,8 @@ Sources
   (`getIouScoreForLabel`, `getScoreAverage`).
 - Pixel accuracy, mean accuracy, frequency-weighted IoU: Long, Shelhamer and Darrell, "Fully convolutional
   networks for semantic segmentation", CVPR 2015, section 5.
+- F1, which is also called Dice: Dice, "Measures of the amount of ecologic association between species",
+  Ecology 26, 1945.
 """
 
 from __future__ import annotations
@@ -70,16 +72,21 @@ class ConfusionMatrix:
             )
         if prediction.is_floating_point() or label.is_floating_point():
             raise ValueError("prediction and label must be class indices (integers), not floats")
-        classes, columns = self.counts.shape
+        classes = self.num_classes
+        unknown = ValueError(f"label has values outside 0..{classes - 1} and {VOID} (void)")
         predicted, truth = (ids.to(self.counts.device).flatten() for ids in (prediction, label))
-        known = truth != VOID
-        if bool((known & ~_in_range(truth, classes)).any()):
-            raise ValueError(f"label has values outside 0..{classes - 1} and {VOID} (void)")
-        # int32 holds every cell's number in a quarter of int64's time. One bin past the matrix takes void.
-        predicted = predicted.int().where(_in_range(predicted, classes), classes)
-        cell = (truth.int() * columns + predicted).where(known, classes * columns)
-        bins = torch.bincount(cell, minlength=classes * columns + 1)
-        self.counts += bins[:-1].view(classes, columns)
+        if predicted.dtype != torch.uint8:
+            predicted = predicted.where(_in_range(predicted, VOID), VOID).to(torch.uint8)
+        if truth.dtype != torch.uint8:
+            if not bool(_in_range(truth, VOID + 1).all()):
+                raise unknown
+            truth = truth.to(torch.uint8)
+        # All pairs of bytes are counted, and sorted out afterwards: a fifth of the time of looking at pixels.
+        pairs = torch.bincount((truth.int() << 8) | predicted, minlength=256 * 256).view(256, 256)
+        if bool(pairs[classes:VOID].any()):
+            raise unknown
+        self.counts[:, :classes] += pairs[:classes, :classes]
+        self.counts[:, classes] += pairs[:classes, classes:].sum(1)
 
     def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
         """The counts of both, on this one's device. Raises ValueError when their classes differ in number."""
@@ -107,8 +114,9 @@ class Scores:
     iou: tuple[float, ...]  # tp / (tp + fp + fn); NaN for a class in neither truth nor prediction
     precision: tuple[float, ...]  # tp / (tp + fp); NaN for a class never predicted
     recall: tuple[float, ...]  # tp / (tp + fn); NaN for a class not in the truth
-    f1: tuple[float, ...]  # 2 tp / (2 tp + fp + fn); NaN where iou is
+    f1: tuple[float, ...]  # Dice: 2 tp / (2 tp + fp + fn); NaN where iou is
     mean_iou: float  # mean of iou, NaN left out
+    mean_f1: float  # mean of f1 (mean Dice), NaN left out
     mean_accuracy: float  # mean of recall, NaN left out
     pixel_accuracy: float  # right pixels / pixels of known truth
     frequency_weighted_iou: float  # mean of iou, each weighted by the pixels of its class in the truth
@@ -119,6 +127,7 @@ class Scores:
         columns = zip(self.classes, self.iou, self.precision, self.recall, self.f1, strict=True)
         return {
             "mean_iou": none_for_nan(self.mean_iou),
+            "mean_f1": none_for_nan(self.mean_f1),
             "mean_accuracy": none_for_nan(self.mean_accuracy),
             "pixel_accuracy": none_for_nan(self.pixel_accuracy),
             "frequency_weighted_iou": none_for_nan(self.frequency_weighted_iou),
@@ -139,19 +148,21 @@ def scores(matrix: ConfusionMatrix, classes: Sequence[str]) -> Scores:
     true = [counts[k][k] for k in range(len(classes))]
     truth = [sum(row) for row in counts]
     predicted = [sum(row[k] for row in counts) for k in range(len(classes))]
-    iou = [_ratio(tp, t + p - tp) for tp, t, p in zip(true, truth, predicted, strict=True)]
-    recall = [_ratio(tp, t) for tp, t in zip(true, truth, strict=True)]
+    iou = [ratio(tp, t + p - tp) for tp, t, p in zip(true, truth, predicted, strict=True)]
+    recall = [ratio(tp, t) for tp, t in zip(true, truth, strict=True)]
+    f1 = [ratio(2 * tp, t + p) for tp, t, p in zip(true, truth, predicted, strict=True)]
     weighted = math.fsum(t * i for t, i in zip(truth, iou, strict=True) if t)
     return Scores(
         classes=tuple(classes),
         iou=tuple(iou),
-        precision=tuple(_ratio(tp, p) for tp, p in zip(true, predicted, strict=True)),
+        precision=tuple(ratio(tp, p) for tp, p in zip(true, predicted, strict=True)),
         recall=tuple(recall),
-        f1=tuple(_ratio(2 * tp, t + p) for tp, t, p in zip(true, truth, predicted, strict=True)),
+        f1=tuple(f1),
         mean_iou=mean_defined(iou),
+        mean_f1=mean_defined(f1),
         mean_accuracy=mean_defined(recall),
-        pixel_accuracy=_ratio(sum(true), sum(truth)),
-        frequency_weighted_iou=_ratio(weighted, sum(truth)),
+        pixel_accuracy=ratio(sum(true), sum(truth)),
+        frequency_weighted_iou=ratio(weighted, sum(truth)),
         pixels=sum(truth),
     )
 
@@ -198,7 +209,8 @@ def none_for_nan(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _ratio(numerator: float, denominator: int) -> float:
+def ratio(numerator: float, denominator: float) -> float:
+    """The quotient; NaN where there is nothing to divide by."""
     return numerator / denominator if denominator else math.nan
 
 

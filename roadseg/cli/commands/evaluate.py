@@ -1,0 +1,52 @@
+"""The options of `roadseg eval`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roadseg.cli import options
+from roadseg.config import InferConfig, TrainConfig
+
+
+def evaluate(
+    ctx: typer.Context,
+    data: options.Data = [],  # noqa: B006
+    dataset: options.Dataset = None,
+    weights: options.Weights = None,
+    split: Annotated[str, typer.Option(help="Split to score.")] = "val",
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; default: runs/eval/NAME.")] = None,
+    save_predictions: Annotated[
+        Path | None, typer.Option(help="Also write predictions here, as the official label ids.")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Score the masks (PNG) in this folder, made by any tool.")
+    ] = None,
+    prediction_format: Annotated[
+        str | None,
+        typer.Option(help="index, color, road-mask (0/255), cityscapes-labelIds, ...", show_default=False),
+    ] = None,
+    classes: Annotated[str, typer.Option(help="Classes of --predictions.")] = TrainConfig.classes,
+    boundary: Annotated[bool, typer.Option("--boundary/--no-boundary", help="Boundary IoU and F.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
+    imgsz: options.Imgsz = None,
+    threshold: options.Threshold = InferConfig.threshold,
+    batch_size: options.BatchSize = InferConfig.batch_size,
+    workers: options.Workers = TrainConfig.workers,
+    device: options.Device = InferConfig.device,
+    amp: options.Amp = InferConfig.amp,
+    html: options.Html = True,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score a checkpoint, or masks of any tool, on a labelled split, by the official rules."""
+    from roadseg.cli.evaluating import EvalOptions, run_evaluation, run_predictions
+
+    common = EvalOptions(data, dataset, split, out, overwrite, workers, boundary, json, quiet, html)
+    if predictions:
+        of_model = ("weights", "save_predictions", "imgsz", "threshold", "batch_size", "device", "amp")
+        options.refuse_given(ctx, of_model, "--predictions are scored without a model")
+        raise typer.Exit(run_predictions(common, predictions, prediction_format, classes))
+    options.refuse_given(ctx, ("prediction_format", "classes"), "these belong to --predictions")
+    config = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
+    run_evaluation(common, weights, save_predictions, config)

@@ -1,0 +1,157 @@
+"""The options of `roadseg train`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from roadseg.cli import options, render
+from roadseg.config import (
+    DEFAULT_MODEL,
+    AugmentStrength,
+    Cache,
+    Encoder,
+    Loss,
+    Optimizer,
+    Schedule,
+    TrainConfig,
+)
+from roadseg.errors import ConfigError
+
+
+def train(
+    ctx: typer.Context,
+    data: options.Data = [],  # noqa: B006
+    dataset: options.Dataset = None,
+    classes: Annotated[
+        str, typer.Option(help="road, cityscapes19, cityscapes-category7, camvid11, idd7, or a JSON file.")
+    ] = TrainConfig.classes,
+    model: Annotated[
+        str | None, typer.Option(help="nano, small, base or unet; default: that of --weights, or small.")
+    ] = TrainConfig.model,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", "-w", help="Start a new run from these weights.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Settings to start from: road-small, or a JSON file (a run's config.json)."),
+    ] = None,
+    encoder: Annotated[
+        Encoder | None,
+        typer.Option(help="Another encoder for the model."),
+    ] = None,
+    encoder_weights: Annotated[str | None, typer.Option(help="Of the encoder: imagenet, or a file.")] = None,
+    encoder_lr: Annotated[
+        float, typer.Option(help="Learning rate of that encoder, as a share of --lr.")
+    ] = TrainConfig.encoder_lr,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Learn from this larger model as well (distillation).")
+    ] = None,
+    teacher_share: Annotated[
+        float, typer.Option(help="How much the teacher counts against the labels, 0..1.")
+    ] = TrainConfig.teacher_share,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the run in this folder, by its own recipe.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run; default: CLASSES-MODEL, numbered.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/train"),
+    epochs: Annotated[int, typer.Option()] = TrainConfig.epochs,
+    batch_size: options.BatchSize = TrainConfig.batch_size,
+    imgsz: Annotated[
+        int, typer.Option(help="Longer side of a picture as the network sees it.")
+    ] = TrainConfig.imgsz,
+    crop: Annotated[
+        int | None, typer.Option(help="Width of a training crop (half as high); default: imgsz.")
+    ] = None,
+    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = TrainConfig.lr,
+    weight_decay: Annotated[float, typer.Option()] = TrainConfig.weight_decay,
+    optimizer: Annotated[Optimizer, typer.Option()] = TrainConfig.optimizer,
+    schedule: Annotated[Schedule, typer.Option()] = TrainConfig.schedule,
+    warmup_epochs: Annotated[float, typer.Option()] = TrainConfig.warmup_epochs,
+    loss: Annotated[Loss, typer.Option()] = TrainConfig.loss,
+    class_weights: Annotated[str, typer.Option(help="One weight a class, comma-separated.")] = "",
+    label_smoothing: Annotated[float, typer.Option()] = TrainConfig.label_smoothing,
+    clip_grad: Annotated[
+        float, typer.Option(help="Largest norm of the gradient; 0: any.")
+    ] = TrainConfig.clip_grad,
+    ema: Annotated[
+        float, typer.Option(help="Decay of the average of the weights; 0: none.")
+    ] = TrainConfig.ema,
+    augment: Annotated[AugmentStrength, typer.Option()] = TrainConfig.augment,
+    patience: Annotated[
+        int, typer.Option(help="Validations without progress before stopping; 0: never.")
+    ] = TrainConfig.patience,
+    val_every: Annotated[
+        int, typer.Option(help="Epochs from one validation to the next.")
+    ] = TrainConfig.val_every,
+    val_fraction: Annotated[
+        float, typer.Option(help="Share held out where the data set has no val split.")
+    ] = TrainConfig.val_fraction,
+    cache: Annotated[
+        Cache, typer.Option(help="Where decoded pictures wait between epochs.")
+    ] = TrainConfig.cache,
+    workers: options.Workers = TrainConfig.workers,
+    device: options.Device = TrainConfig.device,
+    amp: options.Amp = TrainConfig.amp,
+    seed: Annotated[int, typer.Option()] = TrainConfig.seed,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also log for TensorBoard, into the run's folder.")
+    ] = TrainConfig.tensorboard,
+    html: options.Html = True,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a model; leaves checkpoints, results.csv, curves and pictures in runs/train/NAME."""
+    given = locals()
+    from roadseg.cli.training import TrainDisplay
+    from roadseg.engine.pages import write_training_page
+    from roadseg.engine.runs import named_folder, new_folder, read_recipe, resume_training, start_training
+
+    heeded = ("resume", "device", "workers", "html", "json", "quiet")
+    others = [option for option in ctx.command.params if option.name not in heeded]
+    ignored = [option.opts[0] for option in others if options.is_given(ctx, option.name or "")]
+    if resume and ignored:
+        raise ConfigError(
+            f"--resume goes on by the run's own recipe: leave out {', '.join(ignored)}, or start a new run."
+        )
+    with TrainDisplay(quiet) as display:
+        if resume:
+            result = resume_training(resume, display, device=device, workers=workers)
+        else:
+            own = read_recipe(recipe) if recipe else {}
+            given["data"] = data or [Path(folder) for folder in own.get("data", [])]
+            settings = _settings(given)
+            settings |= {k: v for k, v in own.items() if k != "data" and not options.is_given(ctx, k)}
+            config = TrainConfig.from_dict(settings)
+            network = config.model or (Path(config.weights).stem if config.weights else DEFAULT_MODEL)
+            auto = f"{Path(config.classes).stem}-{network}"
+            folder = new_folder(runs, auto) if name is None else named_folder(runs, name)
+            result = start_training(config, folder, display)
+    if html:
+        write_training_page(result, render.command_line())
+    if json:
+        render.print_json(result.report)
+    else:
+        display.finished(result, html)
+
+
+def _settings(given: dict[str, Any]) -> dict[str, Any]:
+    """The options of `train` that are settings of TrainConfig, in its plain types.
+
+    Paths are made absolute, so that a run says what it was made of wherever one reads it.
+    """
+    from roadseg.cli.checking import data_folders
+    from roadseg.labels import SCHEMES
+
+    settings = {key: value for key, value in given.items() if key in TrainConfig.__dataclass_fields__}
+    settings["data"] = [str(folder.resolve()) for folder in data_folders(given["data"])]
+    for name in ("weights", "teacher"):
+        settings[name] = str(given[name].resolve()) if given[name] else None
+    if given["encoder_weights"] and Path(given["encoder_weights"]).is_file():
+        settings["encoder_weights"] = str(Path(given["encoder_weights"]).resolve())
+    if given["classes"] not in SCHEMES and Path(given["classes"]).is_file():
+        settings["classes"] = str(Path(given["classes"]).resolve())
+    settings["class_weights"] = options.numbers("class_weights", given["class_weights"])
+    return settings

@@ -1,0 +1,66 @@
+"""The options of `roadseg video`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roadseg.cli import options
+from roadseg.config import Audio, Codec, InferConfig, VideoConfig, View
+from roadseg.errors import ConfigError
+
+
+def video(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="INPUT", help="Video, folder of pictures, camera (0), or stream (rtsp://)."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The video to write; default: NAME.roadseg.mp4 here.")
+    ] = None,
+    weights: options.Weights = None,
+    view: Annotated[View, typer.Option(help="What the video shows.")] = VideoConfig.view,
+    opacity: Annotated[float, typer.Option(help="Of the overlay's colour.")] = VideoConfig.opacity,
+    smooth: Annotated[
+        float, typer.Option(help="Share of the past in a mask where nothing moves; 0: off.")
+    ] = VideoConfig.smooth,
+    mask_video: Annotated[
+        Path | None, typer.Option(help="Also a lossless video of the masks (.mkv).")
+    ] = None,
+    masks: Annotated[Path | None, typer.Option(help="Also a folder of PNG masks, one a frame.")] = None,
+    codec: Annotated[Codec, typer.Option(help="Of the video.")] = VideoConfig.codec,
+    crf: Annotated[
+        int | None, typer.Option(help="Constant quality, lower is better; default: a good one.")
+    ] = None,
+    hardware: Annotated[bool, typer.Option("--hardware", help="Encode on a GPU.")] = False,
+    audio: Annotated[Audio, typer.Option(help="Sound and subtitles.")] = VideoConfig.audio,
+    start: Annotated[float, typer.Option(help="Seconds from the beginning.")] = VideoConfig.start,
+    end: Annotated[float | None, typer.Option(help="Seconds from the beginning.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds from the start, as for cameras.")] = None,
+    stride: Annotated[int, typer.Option(help="Every how manieth frame.")] = VideoConfig.stride,
+    fps: Annotated[float, typer.Option(help="Of a folder of pictures.")] = VideoConfig.fps,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
+    threshold: options.Threshold = InferConfig.threshold,
+    imgsz: options.Imgsz = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Frames that the network sees at once; default: as the device likes.")
+    ] = None,
+    device: options.Device = InferConfig.device,
+    amp: options.Amp = InferConfig.amp,
+    html: options.Html = True,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Find the road in a video: a video that plays anywhere, with its sound, and a table of its frames."""
+    if end is not None and duration is not None:
+        raise ConfigError("--end and --duration exclude each other; give one of them.")
+    from roadseg.cli.video import default_out, run_video
+
+    config = VideoConfig(
+        out=str(out or default_out(source)), view=view, opacity=opacity, smooth=smooth, codec=codec, crf=crf,
+        hardware=hardware, audio=audio, mask_video=str(mask_video) if mask_video else None,
+        masks=str(masks) if masks else None, start=start, end=end if duration is None else start + duration,
+        stride=stride, fps=fps, overwrite=overwrite, html=html, batch_size=batch_size,
+    )  # fmt: skip
+    infer = InferConfig(device=device, imgsz=imgsz, threshold=threshold, amp=amp)
+    raise typer.Exit(run_video(source, weights, config, infer, json, quiet))

@@ -1,0 +1,164 @@
+"""The result of an evaluation, and what of it goes into scores.json: raw counts, and the scores of their sum.
+
+Whoever adds the raw counts of several files (`counts`, `road.counts`, `boundary.counts`, all rows of
+`instances.counts` and of `images`) and scores the sum has the scores of one run over all of their pictures.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import torch
+
+from roadseg.documents import header
+from roadseg.engine.measures import Extras
+from roadseg.labels import LabelScheme
+from roadseg.metrics import ConfusionMatrix, PerImageScores, Scores, cityscapes, per_image, scores
+from roadseg.metrics.bootstrap import confidence_intervals
+from roadseg.metrics.boundary import BAND, TOLERANCE, BoundaryCounts, summary
+from roadseg.metrics.curves import RoadHistogram, road_scores
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """The counts and scores of one picture; `key` is its sample's."""
+
+    key: str
+    matrix: ConfusionMatrix
+    scores: Scores
+    extras: Extras = field(default_factory=Extras)
+    missing: bool = False
+    """Whether there is no prediction for it: all of it is missed."""
+    error: str | None = None
+    """Why its prediction cannot be used: all of it is missed, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The result of a run: `scores` come from the sum of all counts, `per_image` is a mean over pictures."""
+
+    scheme: LabelScheme
+    images: tuple[ImageResult, ...]  # in the order of the samples
+    matrix: ConfusionMatrix
+    scores: Scores
+    per_image: PerImageScores
+    outlined: tuple[int, ...] = ()
+    """The classes whose boundaries were counted."""
+    histogram: RoadHistogram | None = None
+    """Of the probability of road; None: only masks are known."""
+
+    @property
+    def boundaries(self) -> dict[str, BoundaryCounts]:
+        """The boundary counts of all pictures, by the class's name."""
+        columns = zip(*(image.extras.boundaries for image in self.images), strict=True)
+        return {
+            self.scheme.classes[k]: reduce(BoundaryCounts.plus, column)
+            for k, column in zip(self.outlined, columns, strict=True)
+        }
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a prediction was missing or could not be used."""
+        return any(image.missing or image.error for image in self.images)
+
+
+def gather(
+    scheme: LabelScheme,
+    images: Iterable[ImageResult],
+    outlined: tuple[int, ...] = (),
+    histogram: RoadHistogram | None = None,
+) -> Evaluation:
+    """The evaluation of these pictures."""
+    each = tuple(images)
+    total = ConfusionMatrix.from_counts(torch.stack([image.matrix.counts for image in each]).sum(0))
+    return Evaluation(
+        scheme=scheme,
+        images=each,
+        matrix=total,
+        scores=scores(total, scheme.classes),
+        per_image=per_image((image.scores for image in each), scheme.classes),
+        outlined=outlined,
+        histogram=histogram,
+    )
+
+
+def scores_document(evaluation: Evaluation, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What scores.json holds: all that was counted and scored; a section that does not apply is None.
+
+    settings: plain types that tell where the scores came from (weights, data, imgsz, ...).
+    """
+    images = evaluation.images
+    return {
+        **header("scores"),
+        "settings": dict(settings or {}),
+        "label_scheme": evaluation.scheme.to_dict(),
+        "counts": evaluation.matrix.to_list(),  # rows truth, columns prediction, last column no class
+        "scores": evaluation.scores.to_dict(),
+        "per_image": evaluation.per_image.to_dict(),
+        "confidence": confidence_intervals([image.matrix for image in images], evaluation.scheme.classes),
+        "categories": _categories(evaluation),
+        "instances": _instances(evaluation),
+        "boundary": _boundary(evaluation),
+        "road": _road(evaluation),
+        "missing": [image.key for image in images if image.missing],
+        "failed": [{"key": image.key, "error": image.error} for image in images if image.error],
+        "images": [
+            {
+                "key": image.key,
+                "counts": image.matrix.to_list(),
+                "boundary": [list(counts) for counts in image.extras.boundaries],
+            }
+            for image in images
+        ],
+    }
+
+
+def _categories(evaluation: Evaluation) -> dict[str, Any] | None:
+    if evaluation.scheme.classes != cityscapes.CLASSES:
+        return None
+    matrix = cityscapes.category_matrix(evaluation.matrix)
+    return {"counts": matrix.to_list(), "scores": scores(matrix, cityscapes.CATEGORIES).to_dict()}
+
+
+def _instances(evaluation: Evaluation) -> dict[str, Any] | None:
+    """iIoU of the pictures whose objects are known; `counts` has a row for each object."""
+    images = [image for image in evaluation.images if image.extras.instances is not None]
+    if not images:
+        return None
+    matrix = sum((image.matrix for image in images), ConfusionMatrix(evaluation.scheme.num_classes))
+    each = [instance for image in images for instance in image.extras.instances or ()]
+    return {
+        "images": len(images),
+        "columns": list(cityscapes.Instance._fields),
+        "counts": [list(instance) for instance in each],
+        "matrix": matrix.to_list(),
+        "scores": cityscapes.instance_scores(each, matrix).to_dict(),
+    }
+
+
+def _boundary(evaluation: Evaluation) -> dict[str, Any] | None:
+    """The classes, and the columns of the counts, are those of `images[].boundary`, too."""
+    if not evaluation.outlined:
+        return None
+    counts = evaluation.boundaries
+    return {
+        "band": BAND,
+        "tolerance": TOLERANCE,
+        "classes": list(counts),
+        "columns": list(BoundaryCounts._fields),
+        "counts": [list(of_class) for of_class in counts.values()],
+        "scores": summary(counts),
+    }
+
+
+def _road(evaluation: Evaluation) -> dict[str, Any] | None:
+    """`counts`: how many pixels that are no road, and that are, have each level of probability."""
+    if evaluation.histogram is None:
+        return None
+    counts = evaluation.histogram.counts.tolist()
+    return {
+        "columns": ["other", "road"],
+        "counts": counts,
+        "scores": road_scores(evaluation.histogram).to_dict(),
+    }

@@ -1,0 +1,48 @@
+"""What a training tells while it goes, and at its end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class TrainListener:
+    """Hears how a training goes; every method may be overridden, and does nothing here."""
+
+    def message(self, text: str) -> None:
+        """Something worth a line."""
+
+    def starting(self, epochs: int) -> None:
+        """The training is about to begin, or to go on; so many epochs in all."""
+
+    def checking(self, done: int, total: int) -> None:
+        """Labels looked at before the start."""
+
+    def caching(self, done: int, total: int) -> None:
+        """Pictures decoded into the cache."""
+
+    def step(self, epoch: int, step: int, steps: int, loss: float, lr: float) -> None:
+        """A batch is done (counts from 1)."""
+
+    def validating(self, done: int, total: int) -> None:
+        """Pictures scored."""
+
+    def epoch(self, row: dict[str, Any], best: bool) -> None:
+        """An epoch is done; `row` is its line of results.csv."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training ended."""
+
+    folder: Path
+    epochs: int
+    best_epoch: int
+    best_score: float
+    stopped_early: bool
+    best: dict[str, Any]
+    """The line of results.csv of the best epoch; empty if there is none."""
+    device: str
+    pictures: int
+    """In an epoch."""
+    report: dict[str, Any]
+    """What report.json holds, in plain types."""

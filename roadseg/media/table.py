@@ -1,0 +1,34 @@
+"""Tables that open in a spreadsheet: CSV as RFC 4180 has it, in UTF-8."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+# What makes a spreadsheet take a text for a formula. Source: OWASP, "CSV Injection".
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# Spreadsheets take a file without it for one in the letters of their country.
+BYTE_ORDER_MARK: Final = "\ufeff"
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A header row and rows; None is an empty cell. To be written as UTF-8, its first mark included.
+
+    Text that a spreadsheet would run as a formula gets a leading apostrophe; so does text that begins with
+    one, so that `plain_text` gives every text back as it was. Numbers stay numbers.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(map(_cell, header))
+    for row in rows:
+        writer.writerow(map(_cell, row))
+    return BYTE_ORDER_MARK + text.getvalue()
+
+
+def plain_text(cell: str) -> str:
+    """The text that `csv_text` made this cell of."""
+    return cell.removeprefix("'")
+
+
+def _cell(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith((*FORMULA, "'")) else value

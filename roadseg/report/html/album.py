@@ -1,0 +1,133 @@
+"""The pictures of a page: a small one of every input while a run goes, and large ones of a few at its end."""
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Final, Protocol
+
+import cv2
+import numpy as np
+
+from roadseg.errors import RoadsegError
+from roadseg.labels import LabelScheme, UInt8Array
+from roadseg.media.output import atomic_write
+from roadseg.media.overlay import difference, draw
+from roadseg.media.resize import fit_size
+from roadseg.report.html.page import address
+
+# Up to here small pictures are in the page itself, further ones in a folder beside it: a page of 500 pictures
+# stays below 5 MB.
+EMBEDDED: Final = 500
+EMBEDDED_BYTES: Final = 2_300_000  # base64 makes 4 bytes of 3
+_SMALL, _LARGE = 256, 1024  # longer side
+_SMALL_QUALITY: Final = 60
+_LARGE_BYTES: Final = 80_000
+_LARGE_QUALITIES: Final = (82, 70, 55, 40)
+OPACITY: Final = 0.45
+
+Seen = tuple[UInt8Array, UInt8Array | None, UInt8Array]
+"""rgb_HWC, truth_HW (None: there is none) and mask_HW, all of one size."""
+
+
+class Pictures(Protocol):
+    """Where a page gets its pictures from: an address (a data URI, or a path below the page), or None."""
+
+    def small(self, key: str) -> str | None: ...
+    def large(self, key: str) -> str | None: ...
+
+
+class NoPictures:
+    """For a page that is made from documents alone."""
+
+    def small(self, key: str) -> str | None:
+        """None."""
+        return None
+
+    def large(self, key: str) -> str | None:
+        """None."""
+        return None
+
+
+class Album:
+    """Collects pictures by the key of their input. Safe in threads.
+
+    Memory is bounded: what comes after `EMBEDDED` pictures goes to the folder `<page>_thumbnails` at once.
+    """
+
+    def __init__(self, page: Path, scheme: LabelScheme) -> None:
+        self.folder = page.with_name(f"{page.stem}_thumbnails")
+        self.scheme = scheme
+        self.reopen: Callable[[str], Seen] | None = None
+        """Brings a picture back by its key, for a large view; it may raise RoadsegError."""
+        self._small: dict[str, bytes | str] = {}
+        self._bytes = 0
+        self._lock = Lock()
+
+    def add(self, key: str, rgb_HWC: UInt8Array, truth_HW: UInt8Array | None, mask_HW: UInt8Array) -> None:
+        """Keep a small picture (under a millisecond of work for 2048x1024). Raises OutputError."""
+        data = _jpeg(self._drawn((rgb_HWC, truth_HW, mask_HW), _SMALL), _SMALL_QUALITY)
+        with self._lock:
+            number = len(self._small)
+            if number < EMBEDDED and self._bytes + len(data) <= EMBEDDED_BYTES:
+                self._small[key], self._bytes = data, self._bytes + len(data)
+                return
+            self._small[key] = f"{self.folder.name}/{number:06d}.jpg"
+        atomic_write(self.folder / f"{number:06d}.jpg", data)
+
+    def small(self, key: str) -> str | None:
+        """The address of a small picture; None where none was added."""
+        kept = self._small.get(key)
+        return _uri(kept) if isinstance(kept, bytes) else kept and address(kept)
+
+    def large(self, key: str) -> str | None:
+        """The address of a large picture; None where it cannot be had (its file may be gone by now)."""
+        if self.reopen is None:
+            return None
+        try:
+            seen = self.reopen(key)
+        except RoadsegError:
+            return None
+        picture_HWC = self._drawn(seen, _LARGE)
+        data = _jpeg(picture_HWC, _LARGE_QUALITIES[0])
+        for quality in _LARGE_QUALITIES[1:]:
+            if len(data) > _LARGE_BYTES:
+                data = _jpeg(picture_HWC, quality)
+        if len(data) > _LARGE_BYTES:  # noise: nobody can see much in it anyway
+            data = _jpeg(_shrink(picture_HWC, _LARGE // 2), _LARGE_QUALITIES[-1])
+        return _uri(data)
+
+    def _drawn(self, seen: Seen, side: int) -> UInt8Array:
+        rgb_HWC, truth_HW, mask_HW = (None if part is None else _shrink(part, side) for part in seen)
+        assert rgb_HWC is not None
+        assert mask_HW is not None
+        if truth_HW is None:
+            return draw(rgb_HWC, mask_HW, self.scheme, OPACITY)
+        return difference(rgb_HWC, truth_HW, mask_HW, self.scheme.num_classes)
+
+
+def _shrink(pixels: UInt8Array, side: int) -> UInt8Array:
+    """Not larger than `side`; classes (HW) and small pictures by the nearest pixel, large ones by areas."""
+    height, width = pixels.shape[:2]
+    if max(height, width) <= side:
+        return pixels
+    if pixels.ndim == 3:
+        step = max(1, max(height, width) // (2 * side))  # every step-th pixel first: six times as fast
+        pixels = np.ascontiguousarray(pixels[::step, ::step])
+    height, width = fit_size(height, width, side)
+    how = cv2.INTER_AREA if pixels.ndim == 3 else cv2.INTER_NEAREST
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
+
+
+def _jpeg(rgb_HWC: UInt8Array, quality: int) -> bytes:
+    bgr_HWC = cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr_HWC, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def jpeg_uri(rgb_HWC: UInt8Array) -> str:
+    """A picture as the address of itself."""
+    return _uri(_jpeg(rgb_HWC, _LARGE_QUALITIES[0]))
+
+
+def _uri(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

@@ -1,0 +1,147 @@
+"""The page of `roadseg train`, from the documents that it leaves behind."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from roadseg import __version__
+from roadseg.errors import OutputError
+from roadseg.report.html import plots
+from roadseg.report.html.evaluation import read_scored
+from roadseg.report.html.facts import facts, plain
+from roadseg.report.html.page import Cell, Figure, Figures, Gallery, Headline, Page, Picture, Section, Table
+from roadseg.report.html.scores import class_table, confusion, headlines
+
+VALIDATION: Final = "val"  # folder of the best epoch's scores, one below it for each data set
+_FIRST: Final = (
+    "command_line",
+    "data",
+    "model",
+    "classes",
+    "weights",
+    "device",
+    "imgsz",
+    "batch_size",
+    "lr",
+    "seed",
+)
+_HEADS: Final = {
+    "epoch": "Epoch", "lr": "Learning rate", "loss": "Loss", "score": "Score", "seconds": "Seconds",
+}  # fmt: skip
+Rows = Sequence[Mapping[str, float]]
+
+
+def train_page(folder: Path, sheet: str | None = None, ran: Mapping[str, Any] | None = None) -> Page:
+    """The page of a training, from `config.json`, `results.csv` and `val/` in `folder`. Raises OutputError.
+
+    sheet: the address of a picture of predictions; ran: what no document says (command_line, device, and
+    pictures of an epoch).
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        with (folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
+            rows = [{k: float(v) if v else math.nan for k, v in row.items()} for row in csv.DictReader(file)]
+        validated = [row for row in rows if not math.isnan(row["score"])]
+        best = max(validated, key=lambda row: row["score"], default=None)
+        seconds = sum(row["seconds"] for row in rows)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{folder}: holds no training that a page can be made from ({error!r})") from error
+    told = {key: config[key] for key in _FIRST if key in config} | dict(ran or {})
+    if "pictures" in told:
+        told["speed"] = f"{told['pictures'] * len(rows) / seconds:.1f} pictures/s, validation included"
+    page = Page(
+        command="train",
+        title=folder.resolve().name,
+        subtitle=f"{len(rows)} of {config['epochs']} epochs, {_duration(seconds)}",
+        facts=facts(told, time=_duration(seconds), roadseg_version=__version__),
+    )
+    if best:
+        page.subtitle += f"; the best is epoch {best['epoch']:.0f}"
+    page.sections += _best(folder, page)
+    page.sections.append(Figures("Course", _curves(rows, validated, best)))
+    if sheet:
+        shot = Picture("Picture, truth, prediction", sheet, f"epoch {len(rows)}")
+        page.sections.append(Gallery("Predictions", [("", [shot])], wide=True))
+    page.sections.append(_epochs(rows))
+    others = [[Cell(key), Cell(plain(value))] for key, value in config.items()]
+    page.sections.append(Table("Recipe", [("Setting", False), ("Value", False)], others, folded=True))
+    return page
+
+
+def _best(folder: Path, page: Page) -> list[Section]:
+    """Scores of the best epoch; the headlines are those of the first data set."""
+    found: list[Section] = []
+    folders = sorted((folder / VALIDATION).glob("*/scores.json"))
+    for path in folders:
+        _, scored = read_scored(path.parent)
+        name = path.parent.name
+        page.headlines += [
+            Headline(f"{h.name}, {name}" if len(folders) > 1 else h.name, h.value, h.unit, h.interval)
+            for h in headlines(scored)[: 2 if len(folders) > 1 else None]
+        ]
+        for section in (class_table(scored), confusion(scored)):
+            title = f"{section.title} on {name}, best epoch"
+            found.append(
+                Table(title, section.columns, section.rows, section.foot, section.note)
+                if isinstance(section, Table)
+                else section.__class__(title, section.rows, section.columns, section.cells, section.note)
+            )
+    return found
+
+
+def _curves(rows: Rows, validated: Rows, best: Mapping[str, float] | None) -> list[Figure]:
+    epochs = [row["epoch"] for row in rows]
+    over: dict[str, Any] = {"xlabel": "epoch", "integer": True}
+    loss = plots.lines(
+        "Training loss", [("loss", (epochs, [row["loss"] for row in rows]))], ylabel="loss", **over
+    )
+    rates = [row["lr"] for row in rows]
+    rate = plots.lines("Learning rate", [("rate", (epochs, rates))], ylabel="learning rate", **over)
+    figures = [Figure("Training loss", loss), Figure("Learning rate", rate)]
+    kinds = {"_road_iou": "IoU of road", "_miou": "Mean IoU", "_pixel_accuracy": "Pixel accuracy"}
+    at = [row["epoch"] for row in validated]
+    for suffix, title in reversed(kinds.items()) if validated else ():
+        names = [name for name in validated[-1] if name.endswith(suffix)]
+        series = [(name.removesuffix(suffix), (at, [100 * row[name] for row in validated])) for name in names]
+        mark = None
+        if best and len(names) == 1 and suffix != "_pixel_accuracy":
+            mark = (best["epoch"], 100 * best["score"], f"best {100 * best['score']:.2f}")
+        if series:
+            svg = plots.lines(f"{title}, validation", series, ylabel="%", mark=mark, **over)
+            figures.insert(0, Figure(f"{title}, validation", svg))
+    return figures
+
+
+def _epochs(rows: Rows) -> Table:
+    names = list(rows[0]) if rows else []
+    lines = [
+        [Cell(_number(name, row[name]), row[name] if row[name] == row[name] else None) for name in names]
+        for row in rows
+    ]
+    heads = [(_HEADS.get(name) or name.replace("_", " ").replace("iou", "IoU"), True) for name in names]
+    return Table("Epochs", heads, lines, folded=len(lines) > 12, sorted_by=0)
+
+
+def _number(name: str, value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    return (
+        f"{value:.0f}"
+        if name == "epoch"
+        else f"{value:.2e}"
+        if name == "lr"
+        else f"{value:.4f}"
+        if name != "seconds"
+        else f"{value:.1f}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    """As 2 h 05 min, 3 min 20 s or 12.5 s."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,161 @@
+"""The family in numbers (`make bench-models`): size, work, time and memory of each network, side by side.
+
+`--train DIR` also trains each one on the real data below DIR (cityscapes, idd20k_lite) for the same short
+time, `--epochs` over every picture, and adds the road IoU on both val parts; hours on a CPU. Results of
+training are kept in runs/family, and are not made again.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from roadseg.config import MODELS, TrainConfig, UNetConfig
+from roadseg.engine.listener import TrainListener
+from roadseg.engine.sources import find_sources
+from roadseg.engine.train import Trainer
+from roadseg.model.unet import RoadNet, build_model
+
+SIZES = ((512, 256), (640, 384), (1024, 512))
+BATCH = 4
+ROUNDS = 7
+PLAIN = UNetConfig(widths=(32, 48, 96, 160), depths=(0, 1, 2, 2))
+
+
+def classic(width: int) -> UNetConfig:
+    widths = tuple(width * 2**i for i in range(5))
+    return UNetConfig(architecture="classic", widths=widths, depths=(0,) * 5, skip="concat")
+
+
+FAMILY = {
+    **MODELS,
+    "own encoder": PLAIN,
+    "  stem stride 2": replace(PLAIN, stem_stride=2),
+    "  stem stride 1": replace(PLAIN, stem_stride=1),
+    "  depth - 1": replace(PLAIN, depths=(0, 0, 1, 1)),
+    "  depthwise": replace(PLAIN, block="separable"),
+    "  group norm": replace(PLAIN, norm="group"),
+    "  concat skips": replace(PLAIN, skip="concat"),
+    "classic, 16 wide": classic(16),
+    "classic, 32 wide": classic(32),
+}
+
+
+def picture(size: tuple[int, int], batch: int = 1) -> torch.Tensor:
+    image = torch.randint(0, 256, (batch, 3, size[1], size[0]), dtype=torch.uint8)
+    return image.contiguous(memory_format=torch.channels_last)
+
+
+def ready(name: str) -> RoadNet:
+    return build_model(FAMILY[name], 2).fold().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def milliseconds(networks: dict[str, RoadNet], size: tuple[int, int], batch: int) -> dict[str, float]:
+    """Median time per picture; every network takes its turn in each round, since machines drift."""
+    image = picture(size, batch)
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    for turn in range(ROUNDS + 1):
+        for name, network in networks.items():
+            start = time.perf_counter()
+            network(image)
+            if turn:
+                times[name].append(1000 * (time.perf_counter() - start) / batch)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def gigamacs(network: RoadNet, size: tuple[int, int]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        network(picture(size))
+    return counter.get_total_flops() / 2e9
+
+
+def peak_memory(name: str) -> float:
+    """MiB that one picture of 1024x512 adds to the most that a fresh process with the network holds."""
+    out = subprocess.run(
+        [sys.executable, __file__, "--memory-of", name], capture_output=True, text=True, check=True
+    )
+    return float(out.stdout)
+
+
+def print_memory(name: str) -> None:
+    network = ready(name)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    network(picture(SIZES[-1]))
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def trained(name: str, data: Path, epochs: int) -> str:
+    """Road IoU on Cityscapes and IDD val after the same short training from the start."""
+    folder = Path("runs/family") / name.strip().replace(" ", "-").replace(",", "")
+    result = folder / "iou.json"
+    if not result.exists():
+        shape = FAMILY[name]
+        MODELS["family"] = shape
+        config = TrainConfig(
+            data=tuple(str(data / part) for part in ("cityscapes", "idd20k_lite")),
+            model="family",
+            encoder_weights="imagenet" if shape.encoder else None,
+            encoder_lr=0.5,
+            imgsz=512,
+            crop=384,
+            batch_size=8,
+            epochs=epochs,
+            val_every=epochs,
+            warmup_epochs=0.3,
+            ema=0.99,
+        )
+        trainer = Trainer(config, find_sources(config), folder, TrainListener())
+        trainer.run()
+        row = trainer.history[-1]
+        result.write_text(json.dumps([row["cityscapes_road_iou"], row["idd20k_lite_road_iou"]]))
+    return " / ".join(f"{100 * iou:.1f}" for iou in json.loads(result.read_text()))
+
+
+@torch.inference_mode()
+def measured(data: Path | None, epochs: int) -> list[list[str]]:
+    networks = {name: ready(name) for name in FAMILY}
+    columns = [(size, batch) for size in SIZES for batch in (1, BATCH)]
+    times = [milliseconds(networks, size, batch) for size, batch in columns]
+    rows = []
+    for name, network in networks.items():
+        parameters = sum(p.numel() for p in build_model(FAMILY[name], 2).parameters()) / 1e6
+        row = [name.strip(), f"{parameters:.2f}", f"{gigamacs(network, (640, 384)):.2f}"]
+        row += [f"{column[name]:.0f}" for column in times]
+        row.append(f"{peak_memory(name):.0f}")
+        rows.append(row)
+    if data:
+        with torch.inference_mode(mode=False):
+            for row, name in zip(rows, FAMILY, strict=True):
+                row.append(trained(name, data, epochs))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--train", type=Path, metavar="DIR")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory_of:
+        with torch.inference_mode():
+            return print_memory(arguments.memory_of)
+    head = ["network", "M parameters", "GMACs at 640x384"]
+    head += [f"ms {w}x{h}" + (f", {b} at once" if b > 1 else "") for w, h in SIZES for b in (1, BATCH)]
+    head += ["peak MiB"] + (["road IoU, Cityscapes / IDD"] if arguments.train else [])
+    print(f"{torch.get_num_threads()} CPU threads, torch {torch.__version__}, median of {ROUNDS} turns\n")
+    print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
+    for row in measured(arguments.train, arguments.epochs):
+        print("| " + " | ".join(row) + " |")
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""torchvision's networks as encoders: every one of them fits, folds, and takes weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torchvision.models import get_model
+from torchvision.models import resnet18 as torchvision_resnet18
+
+from roadseg.config import TrainConfig, UNetConfig
+from roadseg.engine.initial import initial_model
+from roadseg.errors import CheckpointError, ConfigError
+from roadseg.labels import get_scheme
+from roadseg.model.backbone import NODES, TorchvisionEncoder
+from roadseg.model.unet import PretrainedUNet, build_model
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_every_encoder_fits_and_folds(name: str) -> None:
+    shape = UNetConfig(encoder=name, stem_stride=2, widths=(8, 8, 12, 12, 16), depths=(1,) * 5)  # type: ignore[arg-type]
+    model = build_model(shape, 3).eval()
+    image = torch.rand(1, 3, 37, 70) * 255
+    with torch.no_grad():
+        before = model(image)
+        assert before.shape == (1, 3, 37, 70)
+        model.fold()
+        torch.testing.assert_close(model(image), before, rtol=1e-3, atol=1e-3)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
+
+
+def test_features_are_those_of_torchvision_with_its_weights(tmp_path: Path) -> None:
+    whole = torchvision_resnet18(weights=None).eval()
+    torch.save(whole.state_dict(), tmp_path / "resnet18.pth")
+    encoder = TorchvisionEncoder("resnet18", 3)
+    encoder.load_imagenet(str(tmp_path / "resnet18.pth"))
+    encoder.eval()
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        fine, middle, coarse = encoder(x)
+        stem = whole.relu(whole.bn1(whole.conv1(x)))
+        torch.testing.assert_close(fine, stem)
+        torch.testing.assert_close(middle, whole.layer1(whole.maxpool(stem)))
+        torch.testing.assert_close(coarse, whole.layer2(whole.layer1(whole.maxpool(stem))))
+        halved = TorchvisionEncoder("resnet18", 1, stem_stride=4)
+        halved.load_imagenet(str(tmp_path / "resnet18.pth"))
+        torch.testing.assert_close(halved.eval()(x)[0], encoder(F.avg_pool2d(x, 2))[0])
+
+
+def test_unfit_weights_are_refused(tmp_path: Path) -> None:
+    encoder = TorchvisionEncoder("resnet18", 5)
+    for other in ("resnet50", "mobilenet_v2"):
+        torch.save(get_model(other, weights=None).state_dict(), tmp_path / "other.pth")
+        with pytest.raises(CheckpointError, match="not the weights of resnet18"):
+            encoder.load_imagenet(str(tmp_path / "other.pth"))
+
+
+def test_without_network_the_message_says_what_to_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*args: object, **kwargs: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fails)
+    with pytest.raises(CheckpointError, match=r"no network.*Fetch https://\S+resnet18.* --encoder-weights"):
+        TorchvisionEncoder("resnet18", 5).load_imagenet("imagenet")
+
+
+def test_the_options_of_train(tmp_path: Path) -> None:
+    torch.save(torchvision_resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
+    config = TrainConfig(encoder="resnet18", encoder_weights=str(tmp_path / "resnet18.pth"))
+    model = initial_model(config, get_scheme("road"))
+    assert isinstance(model, PretrainedUNet)
+    assert model.encoder.channels == [64, 64, 128, 256]  # small has four levels
+    assert TrainConfig(encoder="efficientnet_lite2", model="base").network.encoder == "efficientnet_lite2"
+    with pytest.raises(ConfigError, match="encoder is 'alexnet', but must be one of"):
+        TrainConfig(encoder="alexnet")
+    with pytest.raises(ConfigError, match="no classic"):
+        TrainConfig(encoder="resnet18", model="unet")
+    with pytest.raises(ConfigError, match="bring their own encoder"):
+        TrainConfig(encoder="resnet18", weights="w.pt")

@@ -1,0 +1,205 @@
+"""Shards that are merged are the whole run again, to the last digit; what is no whole is refused."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import street, tiny_checkpoint, write_png
+from typer.testing import CliRunner, Result
+
+from roadseg.cli.app import app
+from roadseg.engine.merge import merge
+from roadseg.errors import MediaError, ReportError
+from roadseg.model.checkpoint import save_checkpoint
+from roadseg.report.run import Row, RunReport, Shard
+
+
+def run(*arguments: object) -> Result:
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven labelled pictures, one of them damaged, segmented in one run and in three shards."""
+    place = tmp_path_factory.mktemp("merge")
+    save_checkpoint(tiny_checkpoint(), place / "tiny.pt")
+    for i in range(7):
+        rgb_HWC, label_HW = street(i, height=40 + 3 * i)
+        name = f"{'sub/' if i % 2 else ''}{i}.png"
+        write_png(place / "in" / name, rgb_HWC)
+        write_png(place / "labels" / name, np.where(label_HW == 7, 255, 0).astype(np.uint8))
+    (place / "in" / "2.png").write_bytes((place / "in" / "2.png").read_bytes()[:200])
+    common = (place / "in", "-w", place / "tiny.pt", "--labels", place / "labels", "--device", "cpu", "-q")
+    assert run("segment", *common, "--out", place / "whole").exit_code == 3
+    for i in (1, 2, 3):
+        run("segment", *common, "--out", place / "parts", "--shard", f"{i}/3")
+    return place
+
+
+def rows(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """Without the time that each took."""
+    return [{**row, "seconds": None} for row in data["rows"]]
+
+
+@pytest.mark.parametrize("by_files", [False, True])
+def test_merged_shards_are_the_whole_run(place: Path, tmp_path: Path, by_files: bool) -> None:
+    shards = (
+        sorted((place / "parts").glob("report-*of3.json"), reverse=True) if by_files else [place / "parts"]
+    )
+    outs = [tmp_path / f"m{suffix}" for suffix in (".json", ".csv", ".md", ".html")]
+    done = run("report", *shards, *(part for out in outs for part in ("--out", out)), "--json")
+    assert done.exit_code == 0, done.output
+    merged = json.loads(outs[0].read_text())
+    whole = json.loads((place / "whole" / "report.json").read_text())
+    assert json.loads(done.stdout) == merged
+    assert rows(merged) == rows(whole)
+    for name in ("counts", "scores", "classes", "settings", "stopped_by", "shard"):
+        assert merged[name] == whole[name], name
+    assert {**merged["totals"], "seconds": 0} == {**whole["totals"], "seconds": 0}
+    assert merged["scores"]["global"]["pixels"] > 0
+    with outs[1].open(encoding="utf-8-sig", newline="") as file:
+        assert [row["input"] for row in csv.DictReader(file)] == [row["input"] for row in whole["rows"]]
+    assert "road IoU" in outs[2].read_text()
+    assert "<td>road IoU</td>" in outs[3].read_text()
+
+
+def test_merged_shards_compare_as_a_run(place: Path, tmp_path: Path) -> None:
+    """The whole run against its own shards: no difference at all."""
+    done = run("report", place / "whole", place / "parts", "--json")
+    assert done.exit_code == 0, done.output
+    data = json.loads(done.stdout)
+    assert [r["name"] for r in data["runs"]] == ["whole", "parts"]
+    assert data["runs"][0]["headline"] == data["runs"][1]["headline"]
+    (difference,) = data["differences"]
+    assert (difference["higher"], difference["lower"], difference["same"]) == (0, 0, 6)
+    assert all(values == {"difference": 0, "low": 0, "high": 0} for values in difference["measures"].values())
+    shown = run("report", place / "whole", place / "parts", "--out", tmp_path / "c.html").stdout
+    assert "disagree" not in shown + (tmp_path / "c.html").read_text()
+
+
+def test_a_missing_shard_is_named(place: Path, tmp_path: Path) -> None:
+    shards = [place / "parts" / f"report-{i}of3.json" for i in (1, 3)]
+    done = run("report", *shards, "--out", tmp_path / "m.json")
+    assert done.exit_code == 1
+    assert "2/3 is missing" in done.stderr
+    assert "--partial" in done.stderr
+    assert not (tmp_path / "m.json").exists()
+    done = run("report", *shards, "--out", tmp_path / "m.json", "--partial")
+    assert done.exit_code == 3
+    assert "shard 2/3 is missing" in done.stderr
+    merged = json.loads((tmp_path / "m.json").read_text())
+    whole = json.loads((place / "whole" / "report.json").read_text())
+    assert rows(merged) == [row for i, row in enumerate(rows(whole)) if i % 3 != 1]
+    assert merged["stopped_by"] == "shard 2/3 is missing"
+
+
+def test_shards_are_merged_out_of_a_folder_with_a_report(place: Path, tmp_path: Path) -> None:
+    """The natural place of the merged report is beside the shards; it is read from then on."""
+    target = tmp_path / "parts"
+    target.mkdir()
+    for path in (place / "parts").glob("report-*of3.json"):
+        (target / path.name).write_bytes(path.read_bytes())
+    assert run("report", target, "--out", target / "report.json").exit_code == 0
+    merged = json.loads((target / "report.json").read_text())
+    assert run("report", target, "--json").stdout.count("roadseg/comparison") == 1
+    again = run("report", target, "--merge", "--json")
+    assert json.loads(again.stdout) == merged
+    whole = run("report", place / "whole", "--merge")
+    assert whole.exit_code == 1
+    assert "is a whole run, no shard" in whole.stderr
+
+
+def test_what_is_no_segmentation_is_not_merged(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"schema": "roadseg/train", "version": 1}')
+    done = run("report", tmp_path / "x.json", "--merge")
+    assert done.exit_code == 1
+    assert "only what `roadseg segment --shard` wrote" in done.stderr
+
+
+# ---------------------------------------------------------------- by hand
+
+
+def shard(index: int, names: str, *, count: int = 2, inputs: int = 5, **facts: Any) -> tuple[Path, RunReport]:
+    report = RunReport(
+        command="segment",
+        classes=("background", "road"),
+        settings={"weights": f"w{index}.pt", "weights_sha256": "f00", "device": "cpu", "threshold": 0.5},
+        rows=[Row(input=name, counts=[[1, 0, 0], [0, ord(name), 0]]) for name in names],
+    )
+    report.shard = Shard(index, count, inputs)
+    report.finished = report.started
+    for name, value in facts.items():
+        setattr(report, name, value)
+    return Path(f"report-{index}of{count}.json"), report
+
+
+def test_order_counts_and_what_shards_may_have_of_their_own() -> None:
+    one, two = shard(1, "ace"), shard(2, "bd")
+    two[1].settings = {**two[1].settings, "device": "cuda:0"}
+    merged = merge([two, one])
+    assert [row.input for row in merged.rows] == list("abcde")
+    assert merged.counts == [[5, 0, 0], [0, sum(map(ord, "abcde")), 0]]
+    assert merged.settings["device"] == "cpu, cuda:0"
+    assert merged.settings["weights"] == "w1.pt, w2.pt"
+    assert (merged.shard, merged.stopped_by) == (None, None)
+
+
+def test_a_shard_without_inputs() -> None:
+    assert [r.input for r in merge([shard(1, "a", inputs=1), shard(2, "", inputs=1)]).rows] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "match"),
+    [
+        ({"settings": {"weights_sha256": "f00", "threshold": 0.4}}, r"threshold is 0\.4, there 0\.5"),
+        ({"settings": {"weights_sha256": "bad", "threshold": 0.5}}, "weights_sha256 is bad, there f00"),
+        ({"settings": {"weights_sha256": "f00", "threshold": 0.5, "ids": "x"}}, "ids is x, there None"),
+        ({"classes": ("sky", "road")}, "classes is sky, road, there background, road"),
+        ({"shard": Shard(2, 3, 5)}, "number of shards is 3, there 2"),
+        ({"shard": Shard(2, 2, 4)}, "number of inputs is 4, there 5"),
+        ({"shard": Shard(1, 2, 5)}, "is shard 1/2 again"),
+        ({"shard": None}, "is a whole run"),
+        ({"rows": []}, r"2/2 is unfinished \(0 of 2 inputs\)"),
+        ({"stopped_by": "Ctrl-C"}, r"2/2 is unfinished \(2 of 2 inputs\)"),
+        (
+            {"rows": [Row(input="b"), Row(input="d"), Row(input="f")]},
+            "has 3 inputs, but shard 2/2 of 5 has 2",
+        ),
+        ({"rows": [Row(input="b"), Row(input="c")]}, "c: is in two shards"),
+    ],
+)
+def test_what_is_refused(facts: dict[str, Any], match: str) -> None:
+    with pytest.raises(ReportError, match=match):
+        merge([shard(1, "ace"), shard(2, "bd", **facts)])
+
+
+def test_an_unfinished_shard_may_be_done_without() -> None:
+    merged = merge([shard(1, "a", stopped_by="Ctrl-C"), shard(2, "bd")], partial=True)
+    assert [row.input for row in merged.rows] == ["a", "b", "d"]
+    assert merged.stopped_by == "shard 1/2 is unfinished (1 of 3 inputs)"
+
+
+def test_rows_of_earlier_runs_are_counted_once() -> None:
+    one, two = shard(1, "ace"), shard(2, "bd")
+    old = [replace(row, earlier=True) for row in shard(1, "bx")[1].rows]
+    one[1].rows += old  # b was in this shard once, and is in the other now
+    merged = merge([one, two])
+    assert [(row.input, row.earlier) for row in merged.rows] == [*((n, False) for n in "abcde"), ("x", True)]
+    two[1].rows.append(old[1])
+    with pytest.raises(ReportError, match="x: is in two shards"):
+        merge([one, two])
+
+
+def test_failures_keep_their_place() -> None:
+    one, two = shard(1, "a", inputs=3), shard(2, "b", inputs=3)
+    one[1].failed("c", MediaError("damaged"))
+    merged = merge([one, two])
+    assert [(row.input, row.status) for row in merged.rows] == [("a", "ok"), ("b", "ok"), ("c", "failed")]
+    assert merged.exit_code == 3
