@@ -112,7 +112,7 @@ class UNetConfig(_Plain):
                 )
         if not 1 <= len(self.widths) <= 6 or min(self.widths) < 1:
             raise ConfigError(f"widths is {self.widths}, but must be 1 to 6 positive channel counts.")
-        if len(self.depths) != len(self.widths) or min(self.depths) < 0:
+        if len(self.depths) != len(self.widths) or min(self.depths) < 0 or max(self.depths) > 999:
             raise ConfigError(f"depths is {self.depths}, but must be one count a stage, as widths has.")
 
     @property
@@ -271,6 +271,35 @@ class VideoConfig(_Plain):
             _between("end", self.end, 0.0, 1e9)
         if self.end is not None and self.end <= self.start:
             raise ConfigError(f"end is {self.end:g}, but must come after start, {self.start:g}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneConfig(_Plain):
+    """How far a network is pruned; one of `keep` and `speedup` is given."""
+
+    keep: float | None = None
+    """Share of the channels that are left, above 0 and below 1."""
+    speedup: float | None = None
+    """How many times as fast the network is to be, measured on the device."""
+    unstructured: bool = False
+    """Set single weights to 0 instead: a baseline that is no faster."""
+    epochs: int = 10
+    """Of the finetuning; 0: none."""
+    lr: float = 5e-4
+    """Highest learning rate of the finetuning: lower than from scratch, much is learnt already."""
+
+    def __post_init__(self) -> None:
+        if (self.keep is None) == (self.speedup is None):
+            raise ConfigError("Say how far to prune: --keep 0.5 (a share), or --speedup 1.5 (times as fast).")
+        if self.keep is not None and not 0 < self.keep < 1:
+            raise ConfigError(
+                f"keep is {self.keep:g}, but must lie between 0, where nothing is left, and 1, where all is."
+            )
+        if self.speedup is not None and not 1 < self.speedup <= 1000:
+            raise ConfigError(f"speedup is {self.speedup:g}, but must lie above 1, such as 1.5.")
+        if self.unstructured and self.speedup is not None:
+            raise ConfigError("unstructured pruning makes no network faster; give --keep, not --speedup.")
+        _between("epochs", self.epochs, 0, 100_000)
 
 
 def parse_shard(text: str) -> tuple[int, int]:

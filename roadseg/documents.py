@@ -19,6 +19,7 @@ Kind = Literal[
     "download-check",
     "train",
     "release",
+    "prune",
     "export",
     "eval",
     "scores",

@@ -11,6 +11,7 @@ from roadseg.cli import render
 from roadseg.cli.commands.check import download_check
 from roadseg.cli.commands.evaluate import evaluate
 from roadseg.cli.commands.export import export
+from roadseg.cli.commands.prune import prune
 from roadseg.cli.commands.release import release
 from roadseg.cli.commands.report import report
 from roadseg.cli.commands.segment import segment
@@ -55,6 +56,7 @@ app.command("download-check")(download_check)
 app.command()(train)
 app.command()(release)
 app.command()(export)
+app.command()(prune)
 app.command("eval")(evaluate)
 app.command()(segment)
 app.command()(video)

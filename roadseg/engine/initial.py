@@ -39,10 +39,6 @@ def initial_model(config: TrainConfig, scheme: LabelScheme) -> RoadNet:
         raise CheckpointError(
             f"{config.weights}: holds another network than --model {config.model}; leave that out."
         )
-    model = build_model(given.model.config, scheme.num_classes)
-    weights = given.model.state_dict()
     if given.scheme.classes != scheme.classes:
-        weights = {name: tensor for name, tensor in weights.items() if not name.startswith("head.")}
-        weights |= {name: t for name, t in model.state_dict().items() if name.startswith("head.")}
-    model.load_state_dict(weights)
-    return model
+        given.model.renew_head(scheme.num_classes)
+    return given.model

@@ -34,7 +34,7 @@ def mean_of(checkpoints: Sequence[Checkpoint], shares: Sequence[float] = ()) -> 
         raise ConfigError(f"shares are {list(shares)}, but must be a positive number for each checkpoint.")
     first = checkpoints[0]
     for other in checkpoints[1:]:
-        if other.model.config != first.model.config or other.scheme.classes != first.scheme.classes:
+        if _kind(other) != _kind(first):
             raise CheckpointError(
                 f"{other.source}: is of another network, or of other classes, than {first.source}; only the "
                 "same can be averaged."
@@ -43,6 +43,12 @@ def mean_of(checkpoints: Sequence[Checkpoint], shares: Sequence[float] = ()) -> 
     model = copy.deepcopy(first.model)
     model.load_state_dict({name: _mean([state[name] for state in states], shares) for name in states[0]})
     return replace(first, model=model, training=None)
+
+
+def _kind(checkpoint: Checkpoint) -> object:
+    """What checkpoints that can be averaged share; pruned networks of one configuration differ in shapes."""
+    shapes = {name: tensor.shape for name, tensor in checkpoint.model.state_dict().items()}
+    return checkpoint.model.config, checkpoint.scheme.classes, shapes
 
 
 def _mean(tensors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:

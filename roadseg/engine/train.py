@@ -55,23 +55,25 @@ class Trainer:
         folder: Path,
         listener: TrainListener | None = None,
         *,
+        start: Checkpoint | None = None,
         restored: Checkpoint | None = None,
     ) -> None:
-        """`restored` is the `last.pt` of a run to go on with: classes and network are its own, and the files
-        that the run once started from are not read."""
+        """`start` gives network and classes, in place of the files that `config` names. So does `restored`,
+        the `last.pt` of a run to go on with."""
         self.config, self.sources, self.folder = config, sources, folder
         self.listener = listener or TrainListener()
         self.device = resolve_device(config.device)
         if config.tensorboard:
             require_tensorboard()
-        self.scheme = restored.scheme if restored else get_scheme(config.classes)
+        given = restored or start
+        self.scheme = given.scheme if given else get_scheme(config.classes)
         if config.class_weights and len(config.class_weights) != self.scheme.num_classes:
             raise ConfigError(
                 f"class_weights has {len(config.class_weights)} values, but {self.scheme.name} has "
                 f"{self.scheme.num_classes} classes: {', '.join(self.scheme.classes)}."
             )
         torch.manual_seed(config.seed)
-        model = copy.deepcopy(restored.model) if restored else initial_model(config, self.scheme)
+        model = copy.deepcopy(given.model) if given else initial_model(config, self.scheme)
         self.model: RoadNet = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = teacher_model(config, self.scheme, self.device)
         self.average = make_average(self.model, config.ema)

@@ -39,8 +39,9 @@ class TorchvisionEncoder(nn.Module):
 
         self.name, self.shrink = name, stem_stride // 2
         nodes = {node: str(i) for i, node in enumerate(NODES[name][:levels])}
-        self.body: nn.Module = create_feature_extractor(get_model(name, weights=None), nodes)
-        with torch.no_grad():
+        # On a real device in any case: RegNet computes its own widths with tensors.
+        with torch.device("cpu"), torch.no_grad():
+            self.body: nn.Module = create_feature_extractor(get_model(name, weights=None), nodes)
             features = self.body.eval()(torch.zeros(1, 3, 64, 64))
         self.body.train()
         self.channels: list[int] = [feature.shape[1] for feature in features.values()]

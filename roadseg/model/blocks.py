@@ -15,14 +15,19 @@ RGB_MEAN = (123.675, 116.28, 103.53)
 RGB_STD = (58.395, 57.12, 57.375)
 
 
-def _norm(kind: Norm, channels: int) -> nn.Module:
-    if kind == "batch":
-        return nn.BatchNorm2d(channels)
-    # Wu & He 2018 use 32 groups on wide nets; 8 channels a group suits narrow ones, and must divide them.
+def norm_groups(channels: int) -> int:
+    """Return how many groups a GroupNorm has: of 8 channels each, or more where 8 does not divide them.
+
+    Wu & He 2018 use 32 groups on wide nets; 8 channels a group suits narrow ones.
+    """
     groups = max(1, channels // 8)
     while channels % groups:
         groups -= 1
-    return nn.GroupNorm(groups, channels)
+    return groups
+
+
+def _norm(kind: Norm, channels: int) -> nn.Module:
+    return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(norm_groups(channels), channels)
 
 
 class ConvNorm(nn.Sequential):

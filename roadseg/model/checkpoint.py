@@ -27,7 +27,8 @@ from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 from roadseg.labels import LabelScheme
 from roadseg.media.output import cannot_write
 from roadseg.model.blocks import RGB_MEAN, RGB_STD
-from roadseg.model.unet import RoadNet, build_model
+from roadseg.model.pruned import restore_model
+from roadseg.model.unet import RoadNet
 
 FORMAT = 1
 METADATA_KEY = "roadseg"
@@ -65,6 +66,7 @@ class Checkpoint:
         return {
             "format": FORMAT,
             "model_config": self.model.config.to_dict(),
+            "pruned": self.model.pruned,
             "label_scheme": self.scheme.to_dict(),
             "preprocessing": {"imgsz": self.imgsz, "rgb_mean": list(RGB_MEAN), "rgb_std": list(RGB_STD)},
             "scores": self.scores,
@@ -149,7 +151,15 @@ def load_checkpoint(path: Path | None = None) -> Checkpoint:
     require_format(content, str(path))
     try:
         return _build(content, str(path))
-    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError, RoadsegError) as error:
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        RuntimeError,
+        ConfigError,
+        RoadsegError,
+    ) as error:
         raise CheckpointError(
             f"{path}: the weights do not fit the network that the file describes "
             f"({str(error).splitlines()[0]}). The file is damaged, or of another version of roadseg "
@@ -169,8 +179,9 @@ def require_format(content: dict[str, Any], source: str) -> None:
 
 def _build(content: dict[str, Any], source: str) -> Checkpoint:
     scheme = LabelScheme.from_dict(content["label_scheme"])
-    model = build_model(UNetConfig.from_dict(content["model_config"]), scheme.num_classes)
-    model.load_state_dict(content["weights"])
+    config = UNetConfig.from_dict(content["model_config"])
+    pruned = bool(content.get("pruned", False))
+    model = restore_model(config, scheme.num_classes, content["weights"], pruned=pruned)
     if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
         raise ValueError("some weights are no finite numbers")
     return Checkpoint(

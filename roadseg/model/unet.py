@@ -24,13 +24,17 @@ class RoadNet(nn.Module):
     std: Tensor
     head: nn.Conv2d
     """The last layer: its outputs are the logits, but for their order."""
+    pruned: bool = False
+    """Whether layers have fewer channels than `config` says."""
 
     def __init__(self, config: UNetConfig, num_classes: int) -> None:
         super().__init__()
         self.config = config
         self.num_classes = num_classes
-        self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(RGB_STD).view(1, 3, 1, 1), persistent=False)
+        for name, values in (("mean", RGB_MEAN), ("std", RGB_STD)):
+            # real numbers even where a network is built on the meta device, to get its weights from a file
+            value = torch.tensor(values, device="cpu").view(1, 3, 1, 1)
+            self.register_buffer(name, value, persistent=False)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         height, width = image_BCHW.shape[-2:]
@@ -44,6 +48,13 @@ class RoadNet(nn.Module):
     def network(self, x_BCHW: Tensor) -> Tensor:
         """Map normalised pixels, sides a multiple of the stride, to logits of the same size."""
         raise NotImplementedError
+
+    def renew_head(self, num_classes: int) -> None:
+        """Make the last layer anew, for other classes; all else stays, and the channels that it reads."""
+        outputs = self.head.out_channels // self.num_classes * num_classes
+        self.head = nn.Conv2d(self.head.in_channels, outputs, 1)
+        self.num_classes = num_classes
+        _init_head(self.head)
 
     def fold(self) -> "RoadNet":
         """Fold every BatchNorm into its convolution, in place, for inference: same result, less time."""
@@ -159,5 +170,11 @@ def build_model(config: UNetConfig, num_classes: int) -> RoadNet:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    nn.init.normal_(model.head.weight, std=0.01)  # near-uniform first guess
+    _init_head(model.head)
     return model
+
+
+def _init_head(head: nn.Conv2d) -> None:
+    nn.init.normal_(head.weight, std=0.01)  # near-uniform first guess
+    if head.bias is not None:
+        nn.init.zeros_(head.bias)

@@ -1,0 +1,84 @@
+"""How `roadseg prune` runs and looks."""
+
+from pathlib import Path
+
+from roadseg.cli import render
+from roadseg.cli.checking import data_folders
+from roadseg.cli.training import TrainDisplay
+from roadseg.config import PruneConfig, TrainConfig
+from roadseg.engine.prune import PruneResult, prune_network
+from roadseg.engine.runs import new_folder
+from roadseg.model.checkpoint import bundled_weights, load_checkpoint
+
+
+def run_prune(
+    weights: Path | None,
+    data: list[Path],
+    dataset: str | None,
+    out: Path | None,
+    config: PruneConfig,
+    imgsz: int | None,
+    crop: int | None,
+    batch_size: int,
+    workers: int,
+    device: str,
+    amp: bool,
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Prune, finetune with the whole network as the teacher, and show what that cost and won."""
+    source = (weights or bundled_weights()).resolve()
+    checkpoint = load_checkpoint(source)
+    finetuning = TrainConfig(
+        data=tuple(str(folder.resolve()) for folder in data_folders(data)),
+        dataset=dataset,
+        classes=checkpoint.scheme.name,
+        weights=str(source),
+        teacher=str(source),
+        epochs=max(1, config.epochs),
+        lr=config.lr,
+        warmup_epochs=min(1.0, 0.1 * config.epochs),
+        imgsz=imgsz or checkpoint.imgsz,
+        crop=crop,
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+        amp=amp,
+        seed=seed,
+        val_fraction=checkpoint.recipe.get("val_fraction") or TrainConfig.val_fraction,
+    )
+    with TrainDisplay(quiet or as_json) as display:
+        folder = out or new_folder(Path("runs/prune"), source.stem)
+        result = prune_network(checkpoint, config, finetuning, folder, display)
+    if as_json:
+        render.print_json(result.to_dict())
+    else:
+        _show(result)
+
+
+def _show(result: PruneResult) -> None:
+    height, width = result.size
+    names = list(result.stages[0].scores)
+    rows = [
+        [
+            stage.name,
+            *(render.percent(stage.scores[name]) for name in names),
+            f"{stage.cost.parameters / 1e6:.3f} M",
+            f"{stage.cost.macs / 1e6:.0f} M",
+            f"{stage.cost.ms:.1f}",
+            f"{stage.cost.speed:.2f}x",
+        ]
+        for stage in result.stages
+    ]
+    columns = ["network", *(f"IoU % {name}" for name in names), "parameters", "MACs", "ms", "speed"]
+    render.table(f"One picture of {width}x{height}, side by side on {result.device}", columns, rows)
+    if result.settings["unstructured"]:
+        last = result.stages[-1].cost
+        zeros = render.percent(last.zeros / last.parameters)
+        render.out.print(
+            f"{zeros} % of the parameters are 0 now, and are multiplied like any other: this is a baseline "
+            "without finetuning, and no speed-up. Without --unstructured, channels are really removed.",
+            markup=False,
+        )
+    render.out.print(f"Weights: {result.weights}", markup=False)

@@ -1,0 +1,178 @@
+"""Structured pruning: channels are removed, eight at a time, so that a network really is smaller and faster.
+
+Which channels of which layers can only go together, torch-pruning's dependency graph tells (Fang et al.,
+"DepGraph", CVPR 2023), and the importance of a channel is its L2 norm over all
+weights that would go with it, relative to the mean of its layers. All layers compete in one ranking: on the
+bundled weights that kept more of the road, at equal MACs, than the same share of every layer did, or than
+importance per multiplication (which empties the first layers).
+"""
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Final
+
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from roadseg.errors import ConfigError, RoadsegError
+from roadseg.model.pruned import sync_layers
+from roadseg.model.unet import RoadNet
+
+# oneDNN and tensor cores compute blocks of 8, and our GroupNorms have groups of 8.
+BLOCK: Final = 8
+
+
+@dataclass(frozen=True)
+class Block:
+    """Channels that go together: outputs of the convolution `layer`, and all that is coupled to them."""
+
+    layer: str
+    channels: tuple[int, ...]
+    score: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Every block that can be removed, the least important first; each layer keeps one that is not here."""
+
+    blocks: list[Block]
+    channels: int
+    """Of all layers together, coupled ones counted once."""
+
+
+def rank(model: RoadNet) -> Ranking:
+    """Rank the blocks of `model`. A group norm's blocks are its groups, so that the others stay the same."""
+    library = _library()
+    importance = library.importance.GroupMagnitudeImportance(p=2)
+    blocks: list[Block] = []
+    total = 0
+    for name, group, channels in _groups(library, _graph(library, model), model):
+        total += channels
+        if any(_has_wide_groups(step.target.module) for step, _ in group):
+            continue  # RegNet's: a group could go only as a whole
+        score = importance(group)
+        grouped = any(isinstance(step.target.module, nn.GroupNorm) for step, _ in group)
+        if grouped and channels % BLOCK:
+            continue  # its groups have another size: nothing can go without touching the rest
+        order = torch.arange(channels) if grouped else score.argsort()
+        # the odd ones first, so that whole blocks are left
+        parts = order.split([channels % BLOCK] * (channels % BLOCK > 0) + [BLOCK] * (channels // BLOCK))
+        sums = sorted((float(score[part].mean()), part.tolist()) for part in parts)
+        blocks += [Block(name, tuple(part), value) for value, part in sums[:-1]]
+    return Ranking(sorted(blocks, key=lambda block: block.score), total)
+
+
+def remove(model: RoadNet, blocks: Sequence[Block]) -> RoadNet:
+    """Return a copy of `model` without the channels of `blocks`."""
+    library = _library()
+    smaller = copy.deepcopy(model)
+    graph = _graph(library, smaller)
+    going: dict[str, list[int]] = defaultdict(list)
+    for block in blocks:
+        going[block.layer] += block.channels
+    layers = dict(smaller.named_modules())
+    for name, channels in going.items():
+        graph.get_pruning_group(layers[name], library.prune_conv_out_channels, sorted(channels)).prune()
+    sync_layers(smaller)
+    smaller.pruned = smaller.pruned or bool(blocks)
+    return smaller
+
+
+def keep_channels(model: RoadNet, keep: float) -> RoadNet:
+    """Return `model` with at most the share `keep` of its channels. ConfigError when a layer would vanish."""
+    ranking = rank(model)
+    left = [ranking.channels, *_left(ranking)]
+    count = next((i for i, channels in enumerate(left) if channels <= keep * ranking.channels), None)
+    if count is None:
+        raise ConfigError(
+            f"keep is {keep:g}, but a layer would vanish: with the fewest channels that each can have, "
+            f"{left[-1] / ranking.channels:.2f} of all are left. Keep more than that."
+        )
+    return remove(model, ranking.blocks[:count])
+
+
+def reach_speed(model: RoadNet, speedup: float, speed: Callable[[RoadNet], float]) -> RoadNet:
+    """Return `model` with as few blocks less as make it `speedup` times as fast, by `speed`, which measures.
+
+    RoadsegError when it never gets that fast.
+    """
+    blocks = rank(model).blocks
+    best = speed(remove(model, blocks))
+    if best < speedup:
+        raise RoadsegError(
+            f"Pruning makes this network at most {best:.2f} times as fast here (with {BLOCK} channels of "
+            f"each layer left), not {speedup:g} times. Ask for less, or train a smaller --model."
+        )
+    low, high = 0, len(blocks)
+    while low < high:
+        middle = (low + high) // 2
+        if speed(remove(model, blocks[:middle])) < speedup:
+            low = middle + 1
+        else:
+            high = middle
+    # measured anew: of many measurements near the goal, a lucky one decides
+    while high < len(blocks) and speed(remove(model, blocks[:high])) < speedup:
+        high += 1
+    return remove(model, blocks[:high])
+
+
+def zero_weights(model: RoadNet, keep: float) -> RoadNet:
+    """Return a copy of `model` whose smallest weights, but for the share `keep`, are 0 (Han et al. 2015).
+
+    It has as many weights as before, and takes as long.
+    """
+    zeroed = copy.deepcopy(model).eval()
+    layers = [(m, "weight") for m in zeroed.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    prune.global_unstructured(layers, pruning_method=prune.L1Unstructured, amount=1 - keep)
+    for layer, name in layers:
+        prune.remove(layer, name)  # type: ignore[no-untyped-call]
+    return zeroed
+
+
+def require_library() -> None:
+    """RoadsegError where torch-pruning is not installed."""
+    _library()
+
+
+def _library() -> Any:
+    try:
+        import torch_pruning
+    except ImportError as error:
+        raise RoadsegError(
+            "Pruning needs torch-pruning, which is not installed: pip install 'roadseg[prune]'"
+        ) from error
+    return torch_pruning
+
+
+def _left(ranking: Ranking) -> Iterator[int]:
+    """How many channels are left after each block."""
+    gone = accumulate(len(block.channels) for block in ranking.blocks)
+    return (ranking.channels - count for count in gone)
+
+
+def _has_wide_groups(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and 1 < module.groups < module.in_channels
+
+
+def _graph(library: Any, model: RoadNet) -> Any:
+    side = 2 * model.config.stride
+    picture = torch.zeros(1, 3, side, side)
+    return library.DependencyGraph().build_dependency(model.eval().requires_grad_(), picture)
+
+
+def _groups(library: Any, graph: Any, model: RoadNet) -> Iterator[tuple[str, Any, int]]:
+    """Yield (layer, all that its outputs are coupled to, their number), each coupled set once.
+
+    The logits stay. Depthwise convolutions follow those that they read.
+    """
+    seen: set[nn.Module] = {model.head}
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.groups == 1 and layer not in seen:
+            channels = layer.out_channels
+            group = graph.get_pruning_group(layer, library.prune_conv_out_channels, list(range(channels)))
+            seen |= {step.target.module for step, _ in group if graph.is_out_channel_pruning_fn(step.handler)}
+            yield name, group, channels

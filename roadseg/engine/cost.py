@@ -1,0 +1,87 @@
+"""What a network costs: parameters, multiplications, and milliseconds, measured."""
+
+import copy
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from roadseg.model.unet import RoadNet
+
+# Turns of each network after the warm-up; the median of them counts.
+ROUNDS = 31
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one picture; `speed` is how many times as fast as the first network of the same measurement."""
+
+    parameters: int
+    zeros: int
+    """Parameters that are 0: they take the time of any other number."""
+    macs: int
+    """Multiplications with addition, of all convolutions."""
+    ms: float
+    speed: float
+
+
+def costs(models: Sequence[RoadNet], size: tuple[int, int], device: torch.device) -> list[Cost]:
+    """Measure networks side by side on pictures of `size` (height, width), as the Predictor runs them."""
+    seconds = _seconds(models, size, device)
+    return [
+        Cost(
+            parameters=sum(p.numel() for p in model.parameters()),
+            zeros=sum(int((p == 0).sum()) for p in model.parameters() if p.ndim > 1),
+            macs=macs(model, size),
+            ms=1000 * statistics.median(own),
+            speed=_ratio(seconds[0], own),
+        )
+        for model, own in zip(models, seconds, strict=True)
+    ]
+
+
+def speed(model: RoadNet, other: RoadNet, size: tuple[int, int], device: torch.device) -> float:
+    """Return how many times as fast as `model` the `other` is."""
+    return _ratio(*_seconds([model, other], size, device))
+
+
+def macs(model: RoadNet, size: tuple[int, int]) -> int:
+    """Return the multiplications of the convolutions for one picture; torch counts two operations each."""
+    picture = torch.zeros(1, 3, *size, device=next(model.parameters()).device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(picture)
+    return int(counter.get_total_flops()) // 2
+
+
+def _ratio(first: Sequence[float], other: Sequence[float]) -> float:
+    """The median over the rounds, for what slows the machine down slows neighbours down alike."""
+    return statistics.median(a / b for a, b in zip(first, other, strict=True))
+
+
+@torch.inference_mode()
+def _seconds(models: Sequence[RoadNet], size: tuple[int, int], device: torch.device) -> list[list[float]]:
+    """Seconds of each network in each round; the networks take turns."""
+    picture = torch.zeros(1, 3, *size, device=device).contiguous(memory_format=torch.channels_last)
+    ready = [copy.deepcopy(model).fold().to(device, memory_format=torch.channels_last) for model in models]  # type: ignore[call-overload]
+    seconds: list[list[float]] = [[] for _ in ready]
+    for turn in range(ROUNDS + 1):
+        for model, own in zip(ready, seconds, strict=True):
+            _wait(picture)
+            start = time.perf_counter()
+            model(picture)
+            _wait(picture)
+            if turn:
+                own.append(time.perf_counter() - start)
+    return seconds
+
+
+def _wait(on: Tensor) -> None:
+    """Wait until the device of `on` has done what it was given."""
+    if on.is_cuda:
+        torch.cuda.synchronize(on.device)
+    elif on.device.type == "mps":
+        torch.mps.synchronize()

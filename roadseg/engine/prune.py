@@ -1,0 +1,128 @@
+"""`prune`: a smaller network out of a trained one, finetuned, with what it lost and won."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from roadseg.config import InferConfig, PruneConfig, TrainConfig
+from roadseg.documents import header, to_json
+from roadseg.engine.channels import keep_channels, reach_speed, require_library, zero_weights
+from roadseg.engine.cost import Cost, costs, speed
+from roadseg.engine.evaluate import evaluate
+from roadseg.engine.listener import TrainListener
+from roadseg.engine.predict import Predictor
+from roadseg.engine.sources import Source, find_sources, primary_score
+from roadseg.engine.train import Trainer
+from roadseg.errors import OutputError
+from roadseg.media.images import read_rgb
+from roadseg.media.output import write_text
+from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from roadseg.model.unet import RoadNet
+
+REPORT = "prune.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A network on the way: before, pruned, finetuned."""
+
+    name: str
+    scores: dict[str, float]
+    """Road IoU (for more than two classes the mean IoU) on the val part of each data set."""
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """What came of it; the costs were measured side by side, on pictures of `size` (height, width)."""
+
+    folder: Path
+    weights: Path
+    size: tuple[int, int]
+    device: str
+    stages: list[Stage]
+    settings: dict[str, Any]
+    """The `PruneConfig`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only."""
+        return {
+            **header("prune"),
+            "settings": self.settings,
+            "weights": str(self.weights),
+            "height_width": list(self.size),
+            "device": self.device,
+            "stages": [asdict(stage) for stage in self.stages],
+        }
+
+
+def prune_network(
+    checkpoint: Checkpoint,
+    config: PruneConfig,
+    finetuning: TrainConfig,
+    folder: Path,
+    listener: TrainListener,
+) -> PruneResult:
+    """Prune the network of `checkpoint`, finetune it, and write both networks and a report to `folder`.
+
+    `pruned.pt` is the network as it was pruned; the finetuning leaves there what every training does, so that
+    `train --resume` goes on with it. Its `imgsz` is the size at which all is measured. Raises ConfigError,
+    DatasetError and RoadsegError before anything is written, OutputError when `folder` holds something.
+    An unstructured baseline is not finetuned, which would fill its zeros again.
+    """
+    if not config.unstructured:
+        require_library()
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise OutputError(f"{folder}: is not empty. Choose another --out.")
+    sources = find_sources(finetuning)
+    checkpoint = replace(checkpoint, imgsz=finetuning.imgsz, training=None)
+    infer = InferConfig(device=finetuning.device, batch_size=finetuning.batch_size, amp=finetuning.amp)
+    predictor = Predictor(checkpoint, infer)
+    first = read_rgb(sources[0].val[0].image)
+    size = predictor.input_size(first.shape[0], first.shape[1])
+
+    model = _prune(
+        checkpoint.model, config, lambda other: speed(checkpoint.model, other, size, predictor.device)
+    )
+    found = [("before", checkpoint, _scores(predictor, sources, finetuning, listener))]
+    pruned = replace(checkpoint, model=model, recipe=finetuning.to_dict())
+    name = "zeroed" if config.unstructured else "pruned"
+    pruned.scores = _scores(Predictor(pruned, infer), sources, finetuning, listener)
+    found.append((name, pruned, pruned.scores))
+    weights = folder / "pruned.pt"
+    save_checkpoint(pruned, weights)
+    if config.epochs and not config.unstructured:
+        Trainer(finetuning, sources, folder, listener, start=pruned).run()
+        weights = folder / "best.pt"
+        best = load_checkpoint(weights)
+        found.append(("finetuned", best, _scores(Predictor(best, infer), sources, finetuning, listener)))
+    measured = costs([given.model for _, given, _ in found], size, predictor.device)
+    stages = [Stage(name, scores, cost) for (name, _, scores), cost in zip(found, measured, strict=True)]
+    result = PruneResult(folder, weights, size, str(predictor.device), stages, config.to_dict())
+    write_text(folder / REPORT, to_json(result.to_dict()))
+    return result
+
+
+def _prune(model: RoadNet, config: PruneConfig, speed_of: Any) -> RoadNet:
+    if config.speedup is not None:
+        return reach_speed(model, config.speedup, speed_of)
+    assert config.keep is not None
+    return (zero_weights if config.unstructured else keep_channels)(model, config.keep)
+
+
+def _scores(
+    predictor: Predictor, sources: Sequence[Source], config: TrainConfig, listener: TrainListener
+) -> dict[str, float]:
+    scores = {}
+    for source in sources:
+        done = evaluate(
+            predictor,
+            source.val,
+            predictor.scheme,
+            batch_size=config.batch_size,
+            workers=max(1, config.workers),
+            progress=listener.validating,
+        )
+        scores[source.name] = primary_score(done.scores, predictor.scheme)
+    return scores
