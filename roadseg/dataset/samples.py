@@ -243,11 +243,11 @@ def _load(path: Path) -> Image.Image:
             picture.load()
             return picture
     except UnidentifiedImageError as error:
-        raise DatasetError(f"{path}: the label is no picture; fetch or make it again") from error
+        raise DatasetError(f"{path}: is no picture; fetch or make it again") from error
     # Pillow's decoders raise about anything on damaged files: OSError, SyntaxError, struct.error, ...
     except Exception as error:
         why = getattr(error, "strerror", None) or error
-        raise DatasetError(f"{path}: the label cannot be read ({why}); fetch or make it again") from error
+        raise DatasetError(f"{path}: cannot be read ({why}); fetch or make it again") from error
 
 
 def _read_colors(path: Path) -> UInt8Array:

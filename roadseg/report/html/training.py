@@ -31,6 +31,7 @@ _FIRST: Final = (
 _HEADS: Final = {
     "epoch": "Epoch", "lr": "Learning rate", "loss": "Loss", "score": "Score", "seconds": "Seconds",
 }  # fmt: skip
+_FORMS: Final = {"epoch": ".0f", "lr": ".2e", "seconds": ".1f"}
 Rows = Sequence[Mapping[str, float]]
 
 
@@ -121,22 +122,23 @@ def _epochs(rows: Rows) -> Table:
         [Cell(_number(name, row[name]), row[name] if row[name] == row[name] else None) for name in names]
         for row in rows
     ]
-    heads = [(_HEADS.get(name) or name.replace("_", " ").replace("iou", "IoU"), True) for name in names]
+    titles = [_HEADS.get(name) or name.replace("_", " ").replace("iou", "IoU") for name in names]
+    heads = [
+        (title + (" %" if _is_share(name) else ""), True) for name, title in zip(names, titles, strict=True)
+    ]
     return Table("Epochs", heads, lines, folded=len(lines) > 12, sorted_by=0)
+
+
+def _is_share(name: str) -> bool:
+    return name == "score" or name.endswith(("_iou", "_miou", "_accuracy"))
 
 
 def _number(name: str, value: float) -> str:
     if math.isnan(value):
         return "–"
-    return (
-        f"{value:.0f}"
-        if name == "epoch"
-        else f"{value:.2e}"
-        if name == "lr"
-        else f"{value:.4f}"
-        if name != "seconds"
-        else f"{value:.1f}"
-    )
+    if _is_share(name):
+        return f"{100 * value:.2f}"
+    return f"{value:{_FORMS.get(name, '.4f')}}"
 
 
 def _duration(seconds: float) -> str:
