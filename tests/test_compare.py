@@ -271,11 +271,12 @@ def nasty(tmp_path: Path) -> Comparison:
 def test_html_is_one_page_and_harmless(tmp_path: Path) -> None:
     page = to_html(nasty(tmp_path))
     assert "<img" not in page
-    assert "<script" not in page
+    assert page.count("<script") == 1  # our own, for sorting; the policy allows no other
     assert "&lt;img src=x onerror=&#34;alert(1)&#34;&gt;" in page
     assert "&lt;b&gt;w&lt;/b&gt;" in page
     assert page.count("</style>") == 1
-    assert "http" not in page  # nothing is fetched
+    assert "http" not in page.replace("http-equiv", "")  # nothing is fetched
+    assert "script-src 'sha256-" in page.replace("&#39;", "'")
     assert "prefers-color-scheme: dark" in page
     assert page.count("<circle") == 3
 

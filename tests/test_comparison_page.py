@@ -68,6 +68,19 @@ def test_it_asks_for_nothing_and_runs_nothing(browser: "webdriver.Chrome", page:
     assert browser.execute_script("return document.querySelectorAll('circle').length") == 2 * 40
 
 
+def test_where_they_disagree_most_sorts(browser: "webdriver.Chrome") -> None:
+    read = (
+        "return [...document.querySelectorAll('table.sortable tbody tr')].map(r => r.cells[1].dataset.value)"
+    )
+    click = "document.querySelectorAll('table.sortable th button')[1].click()"
+    browser.execute_script(click)
+    values = [float(value.rstrip(" %")) for value in browser.execute_script(read)]
+    assert len(set(values)) > 2
+    assert values == sorted(values)
+    browser.execute_script(click)
+    assert [float(value.rstrip(" %")) for value in browser.execute_script(read)] == sorted(values)[::-1]
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_light_and_dark_and_no_sideways_scrolling(browser: "webdriver.Chrome", width: int) -> None:
     papers = []

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from roadseg import __version__
 from roadseg.report.compare import RESAMPLES, ROAD_SHARE, Against, Comparison, measures
+from roadseg.report.html.page import policy, template
 
 SHOWN: Final = 10
 """Pictures that are listed where the runs disagree most; JSON and CSV have all."""
@@ -156,7 +157,9 @@ def _marked(text: str) -> str:
 def to_html(comparison: Comparison) -> str:
     """One page that needs nothing else: light or dark as the reader likes, every name escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # only pages need it
+    from markupsafe import Markup
 
+    script = template("sort.js")
     environment = Environment(
         loader=PackageLoader("roadseg.report"),
         autoescape=True,
@@ -175,6 +178,8 @@ def to_html(comparison: Comparison) -> str:
         disagreements=_disagreements(comparison),
         method=method(comparison) if comparison.against else "",
         settings=_settings(comparison),
+        script=Markup(script),
+        policy=policy(script),
     )
 
 

@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import ClassVar, Final
 from urllib.parse import quote
@@ -146,19 +147,31 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    own = environment.loader
-    assert own is not None
-    style, script = (own.get_source(environment, name)[0] for name in ("style.css", "script.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    script = template("sort.js") + template("enlarge.js")
     return environment.get_template("report.html").render(
         page=page,
         version=__version__,
-        style=Markup(style),
+        style=Markup(template("style.css")),
         script=Markup(script),
-        # Even a hole in the escaping could run nothing, nor send anything: only this very script may run.
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; img-src data: file: 'self'; "
-        f"script-src 'sha256-{digest}'",
+        policy=policy(script),
         trusted=Markup,
+    )
+
+
+def template(name: str) -> str:
+    """The text of a file beside the template of the page."""
+    return (resources.files("roadseg.report.html") / "templates" / name).read_text(encoding="utf-8")
+
+
+def policy(script: str) -> str:
+    """The Content-Security-Policy of a page with this script.
+
+    Even a hole in the escaping could run nothing, nor send anything: only this very script may run.
+    """
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data: file: 'self'; "
+        f"script-src 'sha256-{digest}'"
     )
 
 
