@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 DEMO   := demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-slow check bench samples
+.PHONY: help demo install test test-slow check bench bench-models samples
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -47,6 +47,9 @@ bench: install  ## Measure the speed of networks, folder, video and training, si
 	$(BIN)/python tests/bench.py
 	$(BIN)/python tests/bench_video.py
 	$(BIN)/python tests/bench_train.py
+
+bench-models: install  ## Measure every network of the family: size, work, time, memory (ten minutes).
+	$(BIN)/python tests/bench_models.py
 
 samples: install  ## Draw the pictures of samples/ again.
 	$(BIN)/python samples/make_samples.py --out samples

@@ -7,7 +7,6 @@ training are kept in runs/family, and are not made again.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -87,9 +86,15 @@ def peak_memory(name: str) -> float:
 
 def print_memory(name: str) -> None:
     network = ready(name)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = most_memory()
     network(picture(SIZES[-1]))
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(most_memory() - before)
+
+
+def most_memory() -> float:
+    """MiB that this process has held at most. (getrusage's number would be its parent's, which is larger.)"""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def trained(name: str, data: Path, epochs: int) -> str:
