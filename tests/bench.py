@@ -1,4 +1,4 @@
-"""Speed, measured side by side in one run (`make bench`): the networks alone, and a whole `segment` run.
+"""Speed, measured side by side in one run (`make bench`): networks, an exported one, a whole `segment` run.
 
 Times of one machine drift, so every contender takes its turn in each round, and the medians are compared.
 """
@@ -8,18 +8,22 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
 import torch
 
 from roadseg.config import MODELS, InferConfig, SegmentConfig, UNetConfig
+from roadseg.engine.backend import make_backend
+from roadseg.engine.export import export
 from roadseg.engine.predict import Predictor
 from roadseg.engine.segment import segment
 from roadseg.media.find import find_images
 from roadseg.media.images import read_rgb
 from roadseg.media.overlay import draw
 from roadseg.model.checkpoint import load_checkpoint
+from roadseg.model.exported import load_weights
 from roadseg.model.unet import build_model
 from roadseg.report.run import RunReport
 
@@ -95,6 +99,25 @@ def bench_segment() -> None:
         print(f"  {name:28s} {len(jobs) / value:6.1f} pictures/s")
 
 
+def bench_exported() -> None:
+    """Milliseconds of one picture through the bundled network on one core, in torch and exported."""
+    checkpoint = load_checkpoint()
+    picture = torch.randint(0, 256, (1, 3, HEIGHT, WIDTH), dtype=torch.uint8)
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        path = Path(scratch) / "network.onnx"
+        export(checkpoint, path, "onnx")
+        calls = {}
+        for name, weights in (("torch", checkpoint), ("ONNX Runtime", load_weights(path))):
+            backend = make_backend(weights, InferConfig(device="cpu"))
+            cores = stack.enter_context(backend.threads())  # each call of theirs has one core
+            calls[name] = lambda b=backend, c=cores: c.submit(b.logits, picture).result()
+        seconds = medians(calls, ROUNDS)
+    print(f"\nOne picture of {WIDTH}x{HEIGHT} on one CPU core, bundled weights:")
+    for name, value in seconds.items():
+        print(f"  {name:14s} {1000 * value:8.1f} ms")
+
+
 if __name__ == "__main__":
     bench_models()
+    bench_exported()
     bench_segment()

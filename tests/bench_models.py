@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from roadseg.config import MODELS, TrainConfig, UNetConfig
+from roadseg.engine.cost import macs
 from roadseg.engine.listener import TrainListener
 from roadseg.engine.sources import find_sources
 from roadseg.engine.train import Trainer
@@ -68,12 +68,6 @@ def milliseconds(networks: dict[str, RoadNet], size: tuple[int, int], batch: int
             if turn:
                 times[name].append(1000 * (time.perf_counter() - start) / batch)
     return {name: statistics.median(values) for name, values in times.items()}
-
-
-def gigamacs(network: RoadNet, size: tuple[int, int]) -> float:
-    with FlopCounterMode(display=False) as counter:
-        network(picture(size))
-    return counter.get_total_flops() / 2e9
 
 
 def peak_memory(name: str) -> float:
@@ -132,7 +126,7 @@ def measured(data: Path | None, epochs: int) -> list[list[str]]:
     rows = []
     for name, network in networks.items():
         parameters = sum(p.numel() for p in build_model(FAMILY[name], 2).parameters()) / 1e6
-        row = [name.strip(), f"{parameters:.2f}", f"{gigamacs(network, (640, 384)):.2f}"]
+        row = [name.strip(), f"{parameters:.2f}", f"{macs(network, (384, 640)) / 1e9:.2f}"]
         row += [f"{column[name]:.0f}" for column in times]
         row.append(f"{peak_memory(name):.0f}")
         rows.append(row)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from conftest import make_cityscapes, street, tiny_checkpoint, write_png
 from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -30,7 +31,10 @@ def call(*arguments: object) -> tuple[dict[str, Any], int]:
 
 
 def conforms(document: dict[str, Any]) -> None:
-    Draft202012Validator(schema_of(documents.kind_of(document))).validate(document)
+    # a schema may refer to another by its file's name
+    known = [(f"{kind}.json", Resource.from_contents(schema_of(kind))) for kind in KINDS]
+    registry = Registry().with_resources(known)
+    Draft202012Validator(schema_of(documents.kind_of(document)), registry=registry).validate(document)
 
 
 @pytest.fixture(scope="module")

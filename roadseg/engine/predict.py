@@ -59,7 +59,7 @@ class Predictor:
         """Map pictures to (mask_HW, probability float32 0..1): of class 1 (HW) for two classes, else KHW."""
         results = []
         for image, logits_Khw in zip(images, self.logits(images), strict=True):
-            logits_KHW = _enlarge(logits_Khw, (image.shape[0], image.shape[1]))
+            logits_KHW = enlarge(logits_Khw, (image.shape[0], image.shape[1]))
             probability = logits_KHW[0].sigmoid() if self._binary else logits_KHW.softmax(0)
             results.append((self._decide(logits_KHW), probability.cpu().numpy()))
         return results
@@ -108,12 +108,12 @@ class Predictor:
         """Return the mask_HW of `size` (height, width) that `logits` of a picture mean."""
         if self._binary and self.device.type == "cpu":
             return np.asarray(self._enlarge_plane(logits_Khw, size).numpy() >= self._border).view(np.uint8)
-        return self._decide(_enlarge(logits_Khw.to(self.device), size))
+        return self._decide(enlarge(logits_Khw.to(self.device), size))
 
     def _enlarge_plane(self, plane_1hw: Tensor, size: tuple[int, int]) -> Tensor:
         if self.device.type != "cpu":
-            return _enlarge(plane_1hw.to(self.device), size)[0]
-        # The same bilinear filter as `_enlarge`, for a third of its time.
+            return enlarge(plane_1hw.to(self.device), size)[0]
+        # The same bilinear filter as `enlarge`, for a third of its time.
         plane_HW = cv2.resize(plane_1hw[0].numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
         return torch.from_numpy(plane_HW)
 
@@ -136,5 +136,6 @@ class Predictor:
         return resize_rgb(image_CHW, size)
 
 
-def _enlarge(logits_Khw: Tensor, size: tuple[int, int]) -> Tensor:
+def enlarge(logits_Khw: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return logits_KHW of `size` (height, width), by the filter that masks are made with."""
     return F.interpolate(logits_Khw[None], size=size, mode="bilinear", align_corners=False)[0]

@@ -265,7 +265,8 @@ def score_predictions(
     if errors and all(result.missing or result.error for result in results):
         others = f" (and {len(errors) - 1} more like it)" if len(errors) > 1 else ""
         raise DatasetError(f"no prediction can be used{others}: {errors[0]}")
-    _require_sense(form, list(files.values()), results)
+    if files:
+        _require_sense(form, list(files.values()), results)
     return gather(scheme, results, measures.outlined)
 
 
@@ -273,8 +274,10 @@ def _require_sense(form: Format, paths: Sequence[Path], results: Sequence[ImageR
     """DatasetError where several values all mean one class, and the truth has more: the format is wrong."""
     counts = torch.stack([result.matrix.counts for result in results if not result.missing]).sum(0)
     predicted, true = counts[:, :-1].sum(0).count_nonzero(), counts.sum(1).count_nonzero()
+    if predicted >= 2 or true < 2:
+        return
     values = set().union(*(_values(path) for path in evenly(paths, _MOST_LOOKED_AT)))
-    if predicted < 2 <= true and len(values) >= 2:
+    if len(values) >= 2:
         shown = ", ".join(map(str, sorted(values, key=str)[:8])) + (", ..." if len(values) > 8 else "")
         raise DatasetError(
             f"{paths[0]}: its values and those of the others ({shown}) are one class only when they are read "

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from roadseg.config import InferConfig
 from roadseg.dataset.samples import Sample, read_pair
-from roadseg.engine.predict import Predictor
+from roadseg.engine.predict import Predictor, enlarge
 from roadseg.errors import CheckpointError, ConfigError, DatasetError
 from roadseg.labels import VOID
 from roadseg.model.checkpoint import Checkpoint
@@ -80,7 +80,7 @@ def calibrate(
         logits_Khw = predictor.logits([rgb_HWC])[0].cpu()
         if len(logits_Khw) == 1:  # the margin of class 1 over class 0
             logits_Khw = torch.cat([torch.zeros_like(logits_Khw), logits_Khw])
-        logits_KHW = F.interpolate(logits_Khw[None], size=label_HW.shape, mode="bilinear")[0]
+        logits_KHW = enlarge(logits_Khw, (label_HW.shape[0], label_HW.shape[1]))
         label_N = torch.tensor(label_HW).flatten()
         known_N = (label_N != VOID).nonzero().flatten()
         drawn_M = (

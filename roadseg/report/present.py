@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from roadseg import __version__
 from roadseg.report.compare import RESAMPLES, ROAD_SHARE, Against, Comparison, measures
-from roadseg.report.html.page import policy, template
+from roadseg.report.html.page import fill
 
 SHOWN: Final = 10
 """Pictures that are listed where the runs disagree most; JSON and CSV have all."""
@@ -156,20 +156,11 @@ def _marked(text: str) -> str:
 
 def to_html(comparison: Comparison) -> str:
     """One page that needs nothing else: light or dark as the reader likes, every name escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # only pages need it
-    from markupsafe import Markup
-
-    script = template("sort.js")
-    environment = Environment(
-        loader=PackageLoader("roadseg.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("comparison.html").render(
+    return fill(
+        "roadseg.report",
+        "comparison.html",
+        ("sort.js",),
         heading=heading(comparison),
-        version=__version__,
         command=_COMMANDS.get(comparison.runs[0].schema, comparison.runs[0].schema.removeprefix("roadseg/")),
         runs=comparison.runs,
         notes=notes(comparison),
@@ -178,8 +169,6 @@ def to_html(comparison: Comparison) -> str:
         disagreements=_disagreements(comparison),
         method=method(comparison) if comparison.against else "",
         settings=_settings(comparison),
-        script=Markup(script),
-        policy=policy(script),
     )
 
 

@@ -137,37 +137,42 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    return fill(
+        "roadseg.report.html",
+        "report.html",
+        ("sort.js", "enlarge.js"),
+        page=page,
+        style=Markup(_text("style.css")),
+        trusted=Markup,
+    )
+
+
+def fill(package: str, template: str, scripts: Sequence[str], **values: object) -> str:
+    """A template of `package`, every value escaped, with `scripts` from beside this page's template."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # only pages need it
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("roadseg.report.html"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = template("sort.js") + template("enlarge.js")
-    return environment.get_template("report.html").render(
-        page=page,
-        version=__version__,
-        style=Markup(template("style.css")),
-        script=Markup(script),
-        policy=policy(script),
-        trusted=Markup,
+    script = "".join(map(_text, scripts))
+    return environment.get_template(template).render(
+        version=__version__, script=Markup(script), policy=_policy(script), **values
     )
 
 
-def template(name: str) -> str:
-    """The text of a file beside the template of the page."""
+def _text(name: str) -> str:
     return (resources.files("roadseg.report.html") / "templates" / name).read_text(encoding="utf-8")
 
 
-def policy(script: str) -> str:
-    """The Content-Security-Policy of a page with this script.
-
-    Even a hole in the escaping could run nothing, nor send anything: only this very script may run.
-    """
+def _policy(script: str) -> str:
+    """Even a hole in the escaping could run nothing, nor send anything: only this very script may run."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data: file: 'self'; "

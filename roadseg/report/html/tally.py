@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from roadseg.metrics.confusion import ratio
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -24,15 +26,15 @@ class Tally:
 
     def iou(self, k: int) -> float:
         """IoU of a class; NaN where it is in neither truth nor prediction."""
-        return _ratio(self.tp[k], self.tp[k] + self.fp[k] + self.fn[k])
+        return ratio(self.tp[k], self.tp[k] + self.fp[k] + self.fn[k])
 
     def precision(self, k: int) -> float:
         """NaN where the class is never predicted."""
-        return _ratio(self.tp[k], self.tp[k] + self.fp[k])
+        return ratio(self.tp[k], self.tp[k] + self.fp[k])
 
     def recall(self, k: int) -> float:
         """NaN where the class is not in the truth."""
-        return _ratio(self.tp[k], self.tp[k] + self.fn[k])
+        return ratio(self.tp[k], self.tp[k] + self.fn[k])
 
     def mean_iou(self) -> float:
         """Mean over the classes that are there; NaN where none is."""
@@ -41,8 +43,4 @@ class Tally:
 
     def pixel_accuracy(self) -> float:
         """Share of the judged pixels that is right; NaN where none is judged."""
-        return _ratio(sum(self.tp), sum(self.tp) + sum(self.fn))
-
-
-def _ratio(numerator: int, denominator: int) -> float:
-    return numerator / denominator if denominator else math.nan
+        return ratio(sum(self.tp), sum(self.tp) + sum(self.fn))
