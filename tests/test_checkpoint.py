@@ -12,7 +12,13 @@ from conftest import tiny_checkpoint
 
 from roadseg.config import UNetConfig
 from roadseg.errors import CheckpointError, OutputError
-from roadseg.model.checkpoint import load_checkpoint, previous_of, save_checkpoint
+from roadseg.model.checkpoint import (
+    bundled_weights,
+    find_weights,
+    load_checkpoint,
+    previous_of,
+    save_checkpoint,
+)
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
@@ -36,6 +42,25 @@ def test_the_bundled_weights_load() -> None:
     checkpoint = load_checkpoint()
     assert checkpoint.scheme.name == "road"
     assert sum(p.numel() for p in checkpoint.model.parameters()) <= 2_000_000
+
+
+def test_bundled_weights_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_checkpoint(Path("road-small")).digest() == load_checkpoint().digest()
+    save_checkpoint(tiny_checkpoint(), tmp_path / "road-small.pt")
+    os.rename("road-small.pt", "road-small")
+    assert find_weights(Path("road-small")) == Path("road-small")  # the user's own file comes first
+    with pytest.raises(CheckpointError, match=r"road-large: there is no such weights file.*road-small"):
+        load_checkpoint(Path("road-large"))
+
+
+@pytest.mark.parametrize("name", bundled_weights())
+def test_bundled_weights_have_a_card(name: str) -> None:
+    checkpoint = load_checkpoint(Path(name))
+    card = (bundled_weights()[name].with_suffix(".md")).read_text()
+    parameters = sum(p.numel() for p in checkpoint.model.parameters())
+    for fact in (f"{parameters / 1e6:.2f} M", "Licence", "Limits", "roadseg train", "roadseg eval"):
+        assert fact.lower() in card.lower(), fact
 
 
 def test_the_previous_file_is_kept(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from roadseg.documents import header
 from roadseg.engine.evaluate import refuse_to_replace
 from roadseg.engine.export import Export, export
 from roadseg.errors import ConfigError
-from roadseg.model.checkpoint import EXPORTED, bundled_weights, load_checkpoint
+from roadseg.model.checkpoint import EXPORTED, find_weights, load_checkpoint
 from roadseg.model.exported import files_of
 
 
@@ -28,7 +28,7 @@ def run_export(
 ) -> None:
     """Export the checkpoint, compare, write, and show how alike the two are."""
     suffix = next(suffix for suffix, of in EXPORTED.items() if of == kind)
-    out = out or Path((weights or bundled_weights()).stem + (".int8" if int8 else "") + suffix)
+    out = out or Path(find_weights(weights).stem + (".int8" if int8 else "") + suffix)
     if out.suffix.lower() != suffix:
         raise ConfigError(f"out is {out}, but what is written as {kind} ends in {suffix}.")
     if int8 and not data:

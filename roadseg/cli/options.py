@@ -18,7 +18,10 @@ Dataset = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(
-        "--weights", "-w", help="Checkpoint, or what `export` made of it, instead of the bundled road model."
+        "--weights",
+        "-w",
+        help="Checkpoint, or what `export` made of it, or the name of bundled weights.",
+        show_default="road-small",
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]

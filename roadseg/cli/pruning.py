@@ -8,7 +8,7 @@ from roadseg.cli.training import TrainDisplay
 from roadseg.config import PruneConfig, TrainConfig
 from roadseg.engine.prune import PruneResult, prune_network
 from roadseg.engine.runs import new_folder
-from roadseg.model.checkpoint import bundled_weights, load_checkpoint
+from roadseg.model.checkpoint import find_weights, load_checkpoint
 
 
 def run_prune(
@@ -28,7 +28,7 @@ def run_prune(
     quiet: bool,
 ) -> None:
     """Prune, finetune with the whole network as the teacher, and show what that cost and won."""
-    source = (weights or bundled_weights()).resolve()
+    source = find_weights(weights).resolve()
     checkpoint = load_checkpoint(source)
     finetuning = TrainConfig(
         data=tuple(str(folder.resolve()) for folder in data_folders(data)),

@@ -32,6 +32,7 @@ from roadseg.model.unet import RoadNet
 
 FORMAT = 1
 METADATA_KEY = "roadseg"
+DEFAULT_WEIGHTS: Final = "road-small"
 EXPORTED: Final[dict[str, ExportFormat]] = {".onnx": "onnx", ".xml": "openvino"}
 """Suffixes of networks that can only be run (`roadseg.model.exported`)."""
 
@@ -120,21 +121,37 @@ def _link_over(path: Path, target: Path) -> None:
     os.replace(link, target)
 
 
-def bundled_weights() -> Path:
-    """Return the path of the road weights that come with roadseg."""
-    return Path(str(resources.files("roadseg") / "weights" / "road-small.safetensors"))
+def bundled_weights() -> dict[str, Path]:
+    """Return the weights that come with roadseg, by name."""
+    folder = Path(str(resources.files("roadseg") / "weights"))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def find_weights(path: Path | None) -> Path:
+    """Return the file that `--weights` means: a path, or the name of bundled ones; None: our small road model.
+
+    A file in the working directory comes before bundled weights of that name. Raises CheckpointError when
+    there is no such file.
+    """
+    bundled = bundled_weights()
+    if path is None:
+        return bundled[DEFAULT_WEIGHTS]
+    if path.is_file():
+        return path
+    if str(path) in bundled:
+        return bundled[str(path)]
+    raise CheckpointError(
+        f"{path}: there is no such weights file. Check --weights; leave it out to use ours, or name them: "
+        f"{', '.join(bundled)}."
+    )
 
 
 def load_checkpoint(path: Path | None = None) -> Checkpoint:
-    """Read a checkpoint, on the CPU, in evaluation mode; None: the bundled road weights.
+    """Read the checkpoint that `find_weights` finds, on the CPU, in evaluation mode.
 
     Raises CheckpointError when the file is missing, damaged, unsafe, or not one of roadseg's.
     """
-    path = bundled_weights() if path is None else path
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: there is no such weights file. Check --weights, or leave it out to use ours."
-        )
+    path = find_weights(path)
     if path.suffix.lower() in EXPORTED:
         raise CheckpointError(
             f"{path}: is exported, so it can only be run (segment, video, eval). Use the checkpoint that it "

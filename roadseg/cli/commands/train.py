@@ -144,11 +144,12 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
     """
     from roadseg.cli.checking import data_folders
     from roadseg.labels import SCHEMES
+    from roadseg.model.checkpoint import find_weights
 
     settings = {key: value for key, value in given.items() if key in TrainConfig.__dataclass_fields__}
     settings["data"] = [str(folder.resolve()) for folder in data_folders(given["data"])]
     for name in ("weights", "teacher"):
-        settings[name] = str(given[name].resolve()) if given[name] else None
+        settings[name] = str(find_weights(given[name]).resolve()) if given[name] else None
     if given["encoder_weights"] and Path(given["encoder_weights"]).is_file():
         settings["encoder_weights"] = str(Path(given["encoder_weights"]).resolve())
     if given["classes"] not in SCHEMES and Path(given["classes"]).is_file():
