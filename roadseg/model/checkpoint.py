@@ -128,7 +128,7 @@ def bundled_weights() -> dict[str, Path]:
 
 
 def find_weights(path: Path | None) -> Path:
-    """Return the file that `--weights` means: a path, or the name of bundled ones; None: our small road model.
+    """Return the file that `--weights` means: a path, or the name of bundled ones; None: `DEFAULT_WEIGHTS`.
 
     A file in the working directory comes before bundled weights of that name. Raises CheckpointError when
     there is no such file.
