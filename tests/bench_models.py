@@ -111,7 +111,7 @@ def trained(name: str, data: Path, epochs: int) -> str:
             epochs=epochs,
             val_every=epochs,
             warmup_epochs=0.3,
-            ema=0.99,
+            ema=0.95,
         )
         trainer = Trainer(config, find_sources(config), folder, TrainListener())
         trainer.run()
@@ -146,7 +146,7 @@ def measured(data: Path | None, epochs: int, untrained: list[str]) -> list[list[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", type=Path, metavar="DIR")
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--untrained", nargs="*", default=["unet"], choices=FAMILY)
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
