@@ -156,15 +156,19 @@ class InferConfig(_Plain):
     """Longer side of the picture as the network sees it, in pixels; None: as the checkpoint was trained."""
     threshold: float = 0.5
     """Road where its probability is at least this (two-class schemes only)."""
-    batch_size: int = 8
+    batch_size: int | None = None
+    """Pictures that the network sees at once; None: as many as the device is fastest with, and fit."""
     amp: bool = True
     """Half precision where the device is faster with it (CUDA); the CPU computes in float32 regardless."""
+    compile: bool = False
+    """Compile the network with torch.compile: minutes of warm-up, for what some devices gain by it."""
 
     def __post_init__(self) -> None:
         if self.imgsz is not None:
             _between("imgsz", self.imgsz, 32, 8192)
         _between("threshold", self.threshold, 0.0, 1.0)
-        _between("batch_size", self.batch_size, 1, 4096)
+        if self.batch_size is not None:
+            _between("batch_size", self.batch_size, 1, 4096)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +200,8 @@ class SegmentConfig(_Plain):
     """Stop at the first input that fails."""
     html: bool = True
     """Write report.html, a page to look at in a browser."""
-    batch_size: int = InferConfig.batch_size
+    batch_size: int | None = None
+    """None: the predictor's own."""
     workers: int = 4
     """Threads that read and write."""
 
@@ -204,7 +209,8 @@ class SegmentConfig(_Plain):
         _one_of("ids", self.ids, Ids)
         _one_of("existing", self.existing, Existing)
         _between("opacity", self.opacity, 0.0, 1.0)
-        _between("batch_size", self.batch_size, 1, 4096)
+        if self.batch_size is not None:
+            _between("batch_size", self.batch_size, 1, 4096)
         _between("workers", self.workers, 1, 256)
         index, count = self.shard
         if not 1 <= index <= count:
@@ -250,7 +256,7 @@ class VideoConfig(_Plain):
     html: bool = True
     """Write a page to look at in a browser, too."""
     batch_size: int | None = None
-    """None: 2 on the CPU, where several batches are in work at once, and 8 on a GPU."""
+    """None: the predictor's own."""
 
     def __post_init__(self) -> None:
         for name, kind in (("view", View), ("codec", Codec), ("audio", Audio)):

@@ -36,5 +36,14 @@ class OutputError(RoadsegError):
     """A result cannot be written, or writing it would overwrite something."""
 
 
+class MemoryLimitError(RoadsegError):
+    """A picture needs more memory than there is, even alone."""
+
+
 class ExtraError(RoadsegError):
     """An optional part of roadseg is not installed."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's error, for a message of ours."""
+    return (str(error) or type(error).__name__).splitlines()[0]

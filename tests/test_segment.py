@@ -31,6 +31,10 @@ class FakePredictor:
         self.scheme = get_scheme(scheme)
         self.step = step
         self.batches: list[int] = []
+        self.batch_size = 8
+
+    def facts(self) -> dict[str, Any]:
+        return {"runtime": "none"}
 
     def threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(1)

@@ -38,6 +38,10 @@ class LowerHalf:
 
     scheme = get_scheme("road")
     device = torch.device("cpu")
+    batch_size = 2
+
+    def facts(self) -> dict[str, Any]:
+        return {"runtime": "none"}
 
     def threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(2)

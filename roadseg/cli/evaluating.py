@@ -21,6 +21,7 @@ from roadseg.engine.evaluate import (
     write_evaluation,
 )
 from roadseg.engine.measures import Measures
+from roadseg.engine.memory import silent
 from roadseg.engine.pages import PAGE, evaluation_album, predictions_album
 from roadseg.engine.predict import Predictor
 from roadseg.engine.predictions import find_format, get_format, match_predictions, score_predictions, strays
@@ -70,7 +71,7 @@ def run_evaluation(
         for save, pictures in zip(saves, samples, strict=True):
             refuse_to_replace(prediction_path(save, picture) for picture in pictures if save)
     digest = checkpoint.digest()
-    predictor = Predictor(checkpoint, config)
+    predictor = Predictor(checkpoint, config, note=silent if options.quiet else render.note)
     measures = Measures(predictor.scheme, boundary=options.boundary)
     documents: list[dict[str, Any]] = []
     for name, folder, pictures, target, save in zip(names, folders, samples, targets, saves, strict=True):
@@ -82,7 +83,7 @@ def run_evaluation(
                 predictor,
                 pictures,
                 predictor.scheme,
-                batch_size=config.batch_size,
+                batch_size=predictor.batch_size,
                 workers=options.workers,
                 progress=update,
                 save_predictions=save,
@@ -98,6 +99,7 @@ def run_evaluation(
             "imgsz": predictor.imgsz,
             "device": str(predictor.device),
             "threshold": config.threshold,
+            "engine": predictor.facts(),
             **_pace(len(pictures), started),
         }
         documents.append(_report(options, name, target, result, settings, album))

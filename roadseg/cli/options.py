@@ -26,6 +26,17 @@ Weights = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 BatchSize = Annotated[int, typer.Option(help="Pictures that the network sees at once.")]
+AutoBatchSize = Annotated[
+    str,
+    typer.Option(
+        "--batch-size",
+        metavar="auto|N",
+        help="Pictures that the network sees at once; halved where they do not fit in memory.",
+    ),
+]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Compile the network with torch.compile: a long warm-up first.")
+]
 Imgsz = Annotated[
     int | None, typer.Option(help="Longer side of a picture as the network sees it; default: as trained.")
 ]
@@ -35,6 +46,15 @@ Workers = Annotated[int, typer.Option(help="Threads or processes that read pictu
 Html = Annotated[bool, typer.Option("--html/--no-html", help="Also write a page to look at in a browser.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+
+
+def batch_size_of(text: str) -> int | None:
+    """`auto` -> None, `8` -> 8. ConfigError for anything else."""
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise ConfigError(f"batch_size is {text!r}, but must be auto or a number, such as 8.")
+    return int(text)
 
 
 def is_given(ctx: typer.Context, name: str) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from roadseg.cli import render
 from roadseg.config import InferConfig, SegmentConfig
+from roadseg.engine.memory import silent
 from roadseg.engine.predict import Predictor
 from roadseg.engine.segment import segment
 from roadseg.media.find import find_images
@@ -26,7 +27,7 @@ def run_segment(
     jobs = find_images(*inputs, exclude=Path(config.out))
     checkpoint = load_weights(weights)
     digest = checkpoint.digest()
-    predictor = Predictor(checkpoint, infer)
+    predictor = Predictor(checkpoint, infer, note=silent if quiet else render.note)
     settings = {
         "command_line": render.command_line(),
         "inputs": inputs,

@@ -9,6 +9,7 @@ from types import FrameType
 
 from roadseg.cli import render
 from roadseg.config import InferConfig, VideoConfig
+from roadseg.engine.memory import silent
 from roadseg.engine.predict import Predictor
 from roadseg.engine.video import segment_video
 from roadseg.model.exported import load_weights
@@ -29,7 +30,7 @@ def run_video(
     """Segment the video, show how it went, and return the exit code."""
     checkpoint = load_weights(weights)
     digest = checkpoint.digest()
-    predictor = Predictor(checkpoint, infer)
+    predictor = Predictor(checkpoint, infer, note=silent if quiet else render.note)
     settings = {
         "command_line": render.command_line(),
         "input": source,

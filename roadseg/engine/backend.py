@@ -2,21 +2,26 @@
 
 import copy
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor
 
 from roadseg.config import InferConfig
-from roadseg.engine.device import autocast, half_precision, resolve_device, usable_cores
-from roadseg.errors import CheckpointError, ConfigError
+from roadseg.engine.device import autocast, half_precision, resolve_device, usable_cores, wait
+from roadseg.engine.memory import Network, Note, find_batch_size, out_of_memory, silent
+from roadseg.engine.prepared import Prepared, record, require_compiler
+from roadseg.errors import CheckpointError, ConfigError, ExtraError, first_line
 from roadseg.model.checkpoint import Checkpoint
 from roadseg.model.exported import Exported, Run
 
 # Calls of the network at a time on the CPU: more of them hold more memory, and share its bandwidth.
 _MOST_CALLS = 8
+# Pictures to a call on the CPU, where several calls are in work at once: more make no picture faster.
+_CPU_BATCH: Final = 2
 
 
 class Backend(Protocol):
@@ -35,30 +40,112 @@ class Backend(Protocol):
         """Threads to call `logits` in side by side, for a pipeline whose other stages want the same cores."""
         ...
 
+    def batch_size(self, imgsz: int) -> int:
+        """Return how many pictures of that longer side to give it at once."""
+        ...
 
-def make_backend(weights: Checkpoint | Exported, config: InferConfig) -> Backend:
-    """Raises ConfigError where the device of `config` is not there, or cannot run such a network."""
-    return (
-        TorchBackend(weights, config) if isinstance(weights, Checkpoint) else RuntimeBackend(weights, config)
-    )
+    def facts(self) -> dict[str, Any]:
+        """Return how it runs, in plain types, for the report."""
+        ...
+
+
+def make_backend(weights: Checkpoint | Exported, config: InferConfig, note: Note = silent) -> Backend:
+    """Raises ConfigError where the device of `config` is not there, or cannot run such a network.
+
+    Raises ExtraError where it is to be compiled, and nothing can.
+    """
+    if isinstance(weights, Checkpoint):
+        return TorchBackend(weights, config, note)
+    return RuntimeBackend(weights, config)
 
 
 class TorchBackend:
-    """A checkpoint's network, folded, in the layout and precision that the device is fastest in."""
+    """A checkpoint's network, folded, in the layout and precision that the device is fastest in.
 
-    def __init__(self, checkpoint: Checkpoint, config: InferConfig) -> None:
+    On CUDA each shape of batch is recorded as a graph; where it is asked for, the network is compiled.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, config: InferConfig, note: Note = silent) -> None:
         self.device = resolve_device(config.device)
         self.stride = checkpoint.model.config.stride
+        self._note = note
         self._dtype = half_precision(self.device, config.amp)
         model = copy.deepcopy(checkpoint.model).fold().requires_grad_(False)
         # NHWC is the layout that both oneDNN and cuDNN are fastest in.
         self._model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.compile:
+            require_compiler(self.device)
+        # each shape by itself: code for sizes that are not known yet is slower
+        self._compiled = torch.compile(self._model, dynamic=False) if config.compile else None
+        self._compile_seconds = 0.0
+        self._graph = self.device.type == "cuda"
+        prepared = self._compiled is not None or self._graph
+        self._network: Network = Prepared(self._plain, self._prepare, note) if prepared else self._plain
+        if self.device.type == "cpu":  # torch counts the machine's cores, not those that a container may use
+            torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
 
     @torch.inference_mode()
     def logits(self, image_BCHW: Tensor) -> Tensor:
-        with autocast(self.device, self._dtype):
-            logits_BKHW: Tensor = self._model(image_BCHW.contiguous(memory_format=torch.channels_last))
-        return logits_BKHW.float()
+        return self._network(image_BCHW.contiguous(memory_format=torch.channels_last))
+
+    def batch_size(self, imgsz: int) -> int:
+        if self.device.type != "cuda":
+            return _CPU_BATCH
+        picture_1CHW = torch.zeros(1, 3, imgsz, imgsz, dtype=torch.uint8, device=self.device)
+        with torch.inference_mode():
+            return find_batch_size(self._plain, picture_1CHW)
+
+    def facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = {
+            "runtime": "torch",
+            "precision": str(self._dtype or torch.float32).removeprefix("torch."),
+            "compiled": self._compiled is not None,
+            "cuda_graph": self._graph,
+        }
+        if self._compiled is not None:
+            facts["compile_seconds"] = round(self._compile_seconds, 3)
+        return facts
+
+    def _plain(self, image_BCHW: Tensor) -> Tensor:
+        return self._run(self._model, image_BCHW)
+
+    def _run(self, model: Network, image_BCHW: Tensor) -> Tensor:
+        with autocast(self.device, self._dtype, cached=False):
+            return model(image_BCHW).float()
+
+    def _prepare(self, example_BCHW: Tensor) -> Network:
+        """The fastest way of running the network on such batches."""
+        network = self._plain
+        if self._compiled is not None:
+            network = self._compile(self._compiled, example_BCHW)
+        if self._graph:
+            try:
+                return record(network, example_BCHW)
+            except RuntimeError as error:
+                if out_of_memory(error):
+                    raise
+                self._graph = False
+                self._note(f"No CUDA graph could be recorded ({first_line(error)}): this run is slower.")
+        return network
+
+    def _compile(self, compiled: Network, example_BCHW: Tensor) -> Network:
+        batch, _, height, width = example_BCHW.shape
+        shape = f"{batch} of {width}x{height}"
+        self._note(f"Compiling the network for {shape}; this takes a minute or so.")
+        start = time.perf_counter()
+        try:
+            self._run(compiled, example_BCHW)
+            wait(self.device)
+        except Exception as error:  # each part of the compiler raises errors of its own
+            if out_of_memory(error):
+                raise
+            raise ExtraError(
+                f"torch.compile fails on the network ({first_line(error)}); leave out --compile."
+            ) from error
+        seconds = time.perf_counter() - start
+        self._compile_seconds += seconds
+        self._note(f"Compiled for {shape} in {seconds:.0f} s.")
+        return lambda image_BCHW: self._run(compiled, image_BCHW)
 
     def threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(1) if self.device.type != "cpu" else _cpu_threads(torch.set_num_threads)
@@ -73,6 +160,8 @@ class RuntimeBackend:
                 f"device is {config.device!r}, but {exported.source} is a network for the CPU; use --device "
                 "cpu, or the checkpoint that it was made from."
             )
+        if config.compile:
+            raise ConfigError(f"{exported.source} is compiled by its own runtime; leave out --compile.")
         self.device = torch.device("cpu")
         self.stride = exported.stride
         self._exported = exported
@@ -93,6 +182,12 @@ class RuntimeBackend:
 
     def threads(self) -> ThreadPoolExecutor:
         return _cpu_threads(lambda count: setattr(self._of_thread, "count", count))
+
+    def batch_size(self, imgsz: int) -> int:
+        return _CPU_BATCH
+
+    def facts(self) -> dict[str, Any]:
+        return {"runtime": self._exported.kind, "precision": self._exported.export["precision"]}
 
     def _run(self) -> Run:
         """The network started for as many threads as the calling thread may use."""

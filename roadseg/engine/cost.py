@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from roadseg.engine.device import wait
 from roadseg.model.unet import RoadNet
 
 # Turns of each network after the warm-up; the median of them counts.
@@ -70,18 +70,10 @@ def _seconds(models: Sequence[RoadNet], size: tuple[int, int], device: torch.dev
     seconds: list[list[float]] = [[] for _ in ready]
     for turn in range(ROUNDS + 1):
         for model, own in zip(ready, seconds, strict=True):
-            _wait(picture)
+            wait(device)
             start = time.perf_counter()
             model(picture)
-            _wait(picture)
+            wait(device)
             if turn:
                 own.append(time.perf_counter() - start)
     return seconds
-
-
-def _wait(on: Tensor) -> None:
-    """Wait until the device of `on` has done what it was given."""
-    if on.is_cuda:
-        torch.cuda.synchronize(on.device)
-    elif on.device.type == "mps":
-        torch.mps.synchronize()

@@ -1,11 +1,17 @@
 """Which device to compute on, and in which precision."""
 
+import math
 import os
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Final
 
 import torch
 
 from roadseg.errors import ConfigError
+
+# Microseconds of CPU time in each period that the container may have, and the period; or "max".
+_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -42,13 +48,29 @@ def half_precision(device: torch.device, enabled: bool) -> torch.dtype | None:
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
-def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    """Return the context in which the network computes in `dtype` (None: float32)."""
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+def autocast(
+    device: torch.device, dtype: torch.dtype | None, cached: bool = True
+) -> AbstractContextManager[object]:
+    """Return the context in which the network computes in `dtype` (None: float32).
+
+    cached: keep converted weights until its end, which CUDA graphs must not.
+    """
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype, cache_enabled=cached)
+
+
+def wait(device: torch.device) -> None:
+    """Wait until `device` has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def usable_cores() -> int:
     """How many CPU cores this process may use: a container or `taskset` may leave it fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = map(int, _QUOTA.read_text("ascii").split())
+    except (OSError, ValueError):  # not Linux, or "max"
+        return cores
+    return max(1, min(cores, math.ceil(quota / period)))

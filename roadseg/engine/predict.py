@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from roadseg.config import InferConfig
 from roadseg.engine.backend import make_backend
+from roadseg.engine.memory import Fitting, Note, silent
 from roadseg.media.resize import fit_size, resize_rgb
 from roadseg.model.checkpoint import Checkpoint
 from roadseg.model.exported import Exported
@@ -27,13 +30,34 @@ CALLS_AHEAD = 3
 class Predictor:
     """A network ready to run. The checkpoint's own model is left as it was."""
 
-    def __init__(self, weights: Checkpoint | Exported, config: InferConfig | None = None) -> None:
-        """Put the network on the device of `config`; raises ConfigError where there is no such device."""
+    def __init__(
+        self, weights: Checkpoint | Exported, config: InferConfig | None = None, note: Note = silent
+    ) -> None:
+        """Put the network on the device of `config`.
+
+        note: is told, a line at a time, what people should know of how it runs; by any thread.
+        Raises ConfigError where there is no such device, and ExtraError where nothing can compile.
+        """
         self.config = config = config or InferConfig()
         self.scheme = weights.scheme
         self.imgsz = config.imgsz or weights.imgsz
-        self.backend = make_backend(weights, config)
+        self.backend = make_backend(weights, config, note)
         self.device = self.backend.device
+        self._network = Fitting(self.backend.logits, note)
+
+    @cached_property
+    def batch_size(self) -> int:
+        """How many pictures to give it at once: as configured, or else as the device is fastest with."""
+        return self.config.batch_size or self.backend.batch_size(self.imgsz)
+
+    def facts(self) -> dict[str, Any]:
+        """How it runs, in plain types, for the report."""
+        fits = self._network.most
+        return {
+            **self.backend.facts(),
+            "batch_size": self.batch_size if fits is None else min(fits, self.batch_size),
+            "out_of_memory": fits is not None,
+        }
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) at which the network sees a picture of that size."""
@@ -97,7 +121,7 @@ class Predictor:
         results: dict[int, Tensor] = {}
         for size, members in groups.items():
             batch = torch.stack([self._network_size(images[i], size) for i in members])
-            logits_BKhw = self.backend.logits(batch)
+            logits_BKhw = self._network(batch)
             if self._binary:  # one plane to enlarge instead of two
                 logits_BKhw = logits_BKhw[:, 1:] - logits_BKhw[:, :1]
             results.update(zip(members, logits_BKhw, strict=True))

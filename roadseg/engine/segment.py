@@ -15,10 +15,11 @@ from pathlib import Path
 
 from roadseg.config import SegmentConfig
 from roadseg.engine.ahead import map_ahead
+from roadseg.engine.memory import out_of_memory, too_large
 from roadseg.engine.pages import reopener
 from roadseg.engine.predict import CALLS_AHEAD, Predictor
 from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader, score_run
-from roadseg.errors import OutputError, RoadsegError
+from roadseg.errors import MemoryLimitError, OutputError, RoadsegError
 from roadseg.labels import UInt8Array
 from roadseg.media.images import ImageJob, output_stems, read_rgb
 from roadseg.report.html.album import Album
@@ -72,6 +73,7 @@ def segment(
         if earlier:
             report.carry_over(earlier)
         report.scores = score_run(report)
+        report.settings = {**report.settings, "engine": predictor.facts()}
         report.write(out, config.report_name)
         if album:
             write_page(page, segment_page(report, album))
@@ -188,7 +190,7 @@ def _earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | Non
 
 _Read = tuple[_Task, Picture | RoadsegError | None]
 """What became of reading a task; None: it is to be skipped."""
-_Predicted = tuple[Picture, UInt8Array, Probabilities | None]
+_Predicted = tuple[Picture, UInt8Array, Probabilities | None] | MemoryLimitError
 _Outcome = Future[Row] | RoadsegError | None
 """What becomes of a task: a row to come, an error, or None if it is skipped."""
 
@@ -202,7 +204,8 @@ def _run(
     report: RunReport,
     progress: Progress | None,
 ) -> None:
-    ahead = config.batch_size + config.workers
+    batch_size = config.batch_size or predictor.batch_size
+    ahead = batch_size + config.workers
     pending: deque[tuple[_Task, _Outcome]] = deque()  # in the order of the tasks
 
     def read(task: _Task) -> _Read:
@@ -234,17 +237,15 @@ def _run(
             with (
                 contextlib.closing(map_ahead(pool, read, tasks, ahead)) as reads,
                 contextlib.closing(
-                    map_ahead(network, look, _batches(reads, config.batch_size), CALLS_AHEAD)
+                    map_ahead(network, look, _batches(reads, batch_size), CALLS_AHEAD)
                 ) as looks,
             ):
                 for batch, predicted in looks:
                     for task, result in batch:
-                        outcome: _Outcome = (
-                            pool.submit(writer.write, *next(predicted))
-                            if isinstance(result, Picture)
-                            else result
+                        found = next(predicted) if isinstance(result, Picture) else result
+                        pending.append(
+                            (task, pool.submit(writer.write, *found) if isinstance(found, tuple) else found)
                         )
-                        pending.append((task, outcome))
                     settle(ahead)
             settle(0)
         finally:
@@ -258,16 +259,30 @@ def _batches(reads: Iterator[_Read], size: int) -> Iterator[list[_Read]]:
 
 
 def _predict(predictor: Predictor, pictures: Sequence[Picture], with_probabilities: bool) -> list[_Predicted]:
-    """Each picture, with its share of the time, and what the network says of it."""
+    """Each picture, with its share of the time, and what the network says of it.
+
+    A picture for which there is not enough memory fails for itself, the others of its batch do not.
+    """
     if not pictures:
         return []
     start = time.perf_counter()
     images = [picture.rgb_HWC for picture in pictures]
     masks: Sequence[tuple[UInt8Array, Probabilities | None]]
-    if with_probabilities:
-        masks = predictor.predict_with_probabilities(images)
-    else:
-        masks = [(mask_HW, None) for mask_HW in predictor.predict(images)]
+    try:
+        if with_probabilities:
+            masks = predictor.predict_with_probabilities(images)
+        else:
+            masks = [(mask_HW, None) for mask_HW in predictor.predict(images)]
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        if len(pictures) == 1:
+            return [too_large(images[0].shape[:2], error)]
+        masks = []
+    if not masks:
+        return [
+            result for picture in pictures for result in _predict(predictor, [picture], with_probabilities)
+        ]
     share = (time.perf_counter() - start) / len(pictures)
     return [
         (replace(picture, seconds=picture.seconds + share), *mask)

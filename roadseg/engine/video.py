@@ -18,7 +18,7 @@ from roadseg.engine.predict import Predictor
 from roadseg.engine.smoothing import TemporalSmoother
 from roadseg.engine.video_claim import claimed
 from roadseg.engine.video_output import Reader, VideoOutput
-from roadseg.engine.video_stages import Drawn, batch_size_of, draw, predict
+from roadseg.engine.video_stages import Drawn, draw, predict
 from roadseg.errors import MediaError, OutputError
 from roadseg.media.frame_folder import FrameFolder
 from roadseg.media.video import FFmpegReader
@@ -73,6 +73,7 @@ def segment_video(
             raise
         if stop.is_set():
             report.stopped_by = "interrupted"
+        report.settings = {**report.settings, "engine": predictor.facts()}
         info = reader.info
         counted = count_frames(out)
         if counted != output.done:
@@ -108,7 +109,7 @@ def _convert(
     stop: Event,
 ) -> None:
     """Take every frame from reader to output, until the end or until `stop` is set."""
-    batch_size = config.batch_size or batch_size_of(predictor.device)
+    batch_size = config.batch_size or predictor.batch_size
     ahead, smoother = 2 * batch_size, TemporalSmoother(config.smooth)
     frames = Background(reader, ahead)
     seen = Background(predict(frames, predictor, smoother, batch_size), ahead)

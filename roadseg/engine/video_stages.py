@@ -39,11 +39,6 @@ class Drawn:
     planes: Planes
 
 
-def batch_size_of(device: torch.device) -> int:
-    """Frames to a batch where nobody said how many."""
-    return 2 if device.type == "cpu" else 8
-
-
 def predict(
     items: Iterable[Frame | Any], predictor: Predictor, smoother: TemporalSmoother, batch_size: int
 ) -> Iterator[Seen | Any]:

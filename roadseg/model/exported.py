@@ -36,6 +36,7 @@ _PACKAGES: Final = {
 class Exported:
     """A network that another runtime runs, and all that is needed to use it."""
 
+    kind: ExportFormat
     start: Callable[[int, int], Run]
     """Of the threads that each call may use, and how many calls there may be at once."""
     scheme: LabelScheme
@@ -92,7 +93,7 @@ def read_exported(files: list[bytes], kind: ExportFormat, source: str) -> Export
             raise CheckpointError(
                 f"{source}: the .bin beside it is damaged, or another network's. Export it again."
             )
-        return _described(content, start, source, sha256(b"".join(files)).hexdigest())
+        return _described(content, kind, start, source, sha256(b"".join(files)).hexdigest())
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{source}: its description is damaged ({type(error).__name__}: {error}). Export it again."
@@ -108,7 +109,7 @@ def require(package: str, extra: str) -> ModuleType:
 
 
 def _described(
-    content: dict[str, Any], start: Callable[[int, int], Run], source: str, digest: str
+    content: dict[str, Any], kind: ExportFormat, start: Callable[[int, int], Run], source: str, digest: str
 ) -> Exported:
     try:
         imgsz = InferConfig(imgsz=int(content["preprocessing"]["imgsz"])).imgsz
@@ -118,6 +119,7 @@ def _described(
         raise ValueError(str(error)) from error
     assert imgsz is not None
     return Exported(
+        kind=kind,
         start=start,
         scheme=scheme,
         imgsz=imgsz,

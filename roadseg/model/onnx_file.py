@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from roadseg.errors import CheckpointError
+from roadseg.errors import CheckpointError, first_line
 from roadseg.model.checkpoint import METADATA_KEY, Checkpoint
 from roadseg.model.exported import Run, require
 from roadseg.model.unet import RoadNet
@@ -102,7 +102,7 @@ def read(files: list[bytes], source: str) -> tuple[str | None, Callable[[int, in
             session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             (given,), (wanted,) = session.get_inputs(), session.get_outputs()
         except Exception as error:  # ONNX Runtime's errors have no common base
-            raise CheckpointError(f"{source}: ONNX Runtime cannot load it ({_first_line(error)}).") from error
+            raise CheckpointError(f"{source}: ONNX Runtime cannot load it ({first_line(error)}).") from error
         if (given.name, given.type, wanted.name, wanted.type) != (
             INPUT,
             "tensor(uint8)",
@@ -115,9 +115,7 @@ def read(files: list[bytes], source: str) -> tuple[str | None, Callable[[int, in
             try:
                 (logits_BKHW,) = session.run([OUTPUT], {INPUT: rgb_BHWC})
             except Exception as error:  # as above
-                raise CheckpointError(
-                    f"{source}: ONNX Runtime fails on it ({_first_line(error)})."
-                ) from error
+                raise CheckpointError(f"{source}: ONNX Runtime fails on it ({first_line(error)}).") from error
             result: NDArray[np.float32] = logits_BKHW
             return result
 
@@ -147,10 +145,6 @@ def _require_harmless(onnx: Any, model: Any, source: str) -> None:
     try:
         arrays = [onnx.numpy_helper.to_array(tensor) for tensor in tensors]
     except Exception as error:  # sizes that do not fit, unknown types: it raises about anything
-        raise CheckpointError(f"{source}: a weight is damaged ({_first_line(error)}).") from error
+        raise CheckpointError(f"{source}: a weight is damaged ({first_line(error)}).") from error
     if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
         raise CheckpointError(f"{source}: some weights are no finite numbers; the file is damaged.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

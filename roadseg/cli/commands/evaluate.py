@@ -31,10 +31,11 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     imgsz: options.Imgsz = None,
     threshold: options.Threshold = InferConfig.threshold,
-    batch_size: options.BatchSize = InferConfig.batch_size,
+    batch_size: options.AutoBatchSize = "auto",
     workers: options.Workers = TrainConfig.workers,
     device: options.Device = InferConfig.device,
     amp: options.Amp = InferConfig.amp,
+    compile: options.Compile = False,
     html: options.Html = True,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -44,9 +45,21 @@ def evaluate(
 
     common = EvalOptions(data, dataset, split, out, overwrite, workers, boundary, json, quiet, html)
     if predictions:
-        of_model = ("weights", "save_predictions", "imgsz", "threshold", "batch_size", "device", "amp")
+        of_model = (
+            "weights",
+            "save_predictions",
+            "imgsz",
+            "threshold",
+            "batch_size",
+            "device",
+            "amp",
+            "compile",
+        )
         options.refuse_given(ctx, of_model, "--predictions are scored without a model")
         raise typer.Exit(run_predictions(common, predictions, prediction_format, classes))
     options.refuse_given(ctx, ("prediction_format", "classes"), "these belong to --predictions")
-    config = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
+    config = InferConfig(
+        device=device, imgsz=imgsz, threshold=threshold, amp=amp, compile=compile,
+        batch_size=options.batch_size_of(batch_size),
+    )  # fmt: skip
     run_evaluation(common, weights, save_predictions, config)

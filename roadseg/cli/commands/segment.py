@@ -39,10 +39,11 @@ def segment(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
     threshold: options.Threshold = InferConfig.threshold,
     imgsz: options.Imgsz = None,
-    batch_size: options.BatchSize = InferConfig.batch_size,
+    batch_size: options.AutoBatchSize = "auto",
     workers: options.Workers = SegmentConfig.workers,
     device: options.Device = InferConfig.device,
     amp: options.Amp = InferConfig.amp,
+    compile: options.Compile = False,
     html: options.Html = True,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -56,7 +57,10 @@ def segment(
         out=str(out), overlay=overlay, opacity=opacity, save_probs=save_probs, ids=ids,
         existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
         labels=str(labels) if labels else None, label_format=label_format,
-        shard=parse_shard(shard), fail_fast=fail_fast, html=html, batch_size=batch_size, workers=workers,
+        shard=parse_shard(shard), fail_fast=fail_fast, html=html, workers=workers,
     )  # fmt: skip
-    infer = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
+    infer = InferConfig(
+        device=device, imgsz=imgsz, threshold=threshold, amp=amp, compile=compile,
+        batch_size=options.batch_size_of(batch_size),
+    )  # fmt: skip
     raise typer.Exit(run_segment(inputs, weights, config, infer, json, quiet))

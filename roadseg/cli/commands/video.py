@@ -42,11 +42,10 @@ def video(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     threshold: options.Threshold = InferConfig.threshold,
     imgsz: options.Imgsz = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Frames that the network sees at once; default: as the device likes.")
-    ] = None,
+    batch_size: options.AutoBatchSize = "auto",
     device: options.Device = InferConfig.device,
     amp: options.Amp = InferConfig.amp,
+    compile: options.Compile = False,
     html: options.Html = True,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -60,7 +59,10 @@ def video(
         out=str(out or default_out(source)), view=view, opacity=opacity, smooth=smooth, codec=codec, crf=crf,
         hardware=hardware, audio=audio, mask_video=str(mask_video) if mask_video else None,
         masks=str(masks) if masks else None, start=start, end=end if duration is None else start + duration,
-        stride=stride, fps=fps, overwrite=overwrite, html=html, batch_size=batch_size,
+        stride=stride, fps=fps, overwrite=overwrite, html=html,
     )  # fmt: skip
-    infer = InferConfig(device=device, imgsz=imgsz, threshold=threshold, amp=amp)
+    infer = InferConfig(
+        device=device, imgsz=imgsz, threshold=threshold, amp=amp, compile=compile,
+        batch_size=options.batch_size_of(batch_size),
+    )  # fmt: skip
     raise typer.Exit(run_video(source, weights, config, infer, json, quiet))
