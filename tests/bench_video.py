@@ -137,6 +137,11 @@ def peak_memory(work: Callable[[Path], None], path: Path) -> float:
 
 def _work_and_measure(work: Callable[[Path], None], path: Path) -> float:
     work(path)
+    return process_peak()
+
+
+def process_peak() -> float:
+    """MiB that this process had at most."""
     # not getrusage: its peak is the parent's, where that one was larger
     status = Path("/proc/self/status").read_text("ascii")
     return int(status.split("VmHWM:")[1].split()[0]) / 1024

@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from roadseg.labels import VOID, get_scheme
-from roadseg.media.overlay import ROAD_GREEN, contour, display_colors, draw, side_by_side, tint
+from roadseg.media.overlay import (
+    ROAD_GREEN,
+    brighter,
+    contour,
+    display_colors,
+    draw,
+    edge_thickness,
+    side_by_side,
+    tint,
+)
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -70,6 +79,22 @@ def test_a_road_is_green_with_a_brighter_edge() -> None:
     assert np.abs(inside - (np.array(ROAD_GREEN) + 90) / 2).max() <= 0.5
     assert (edge > inside).all()
     assert (drawn[:199] == 90).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (60, 90), (900, 1000)])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
+def test_a_road_is_drawn_as_tint_and_contour_would(size: tuple[int, int], share: float) -> None:
+    """To the bit: blobs of road anywhere, at the borders too, and of void."""
+    rng = np.random.default_rng(7)
+    rgb_HWC = rng.integers(0, 256, (*size, 3), np.uint8)
+    seeds = rng.random((size[0] // 6 + 1, size[1] // 6 + 1)) < share
+    mask_HW = np.kron(seeds, np.ones((6, 6))).astype(np.uint8)[: size[0], : size[1]].copy()
+    mask_HW[rng.random(size) < 0.01] = VOID
+    colors = [None, ROAD_GREEN]
+    expected_HWC = contour(
+        tint(rgb_HWC, mask_HW, colors, 0.45), mask_HW, [None, brighter(ROAD_GREEN)], edge_thickness(mask_HW)
+    )
+    np.testing.assert_array_equal(draw(rgb_HWC, mask_HW, get_scheme("road"), 0.45), expected_HWC)
 
 
 def test_schemes_show_their_own_colours() -> None:

@@ -86,14 +86,14 @@ class TorchBackend:
 
     @torch.inference_mode()
     def logits(self, image_BCHW: Tensor) -> Tensor:
-        return self._network(image_BCHW.contiguous(memory_format=torch.channels_last))
+        return self._network(_channels_last(image_BCHW))
 
     def batch_size(self, imgsz: int) -> int:
         if self.device.type != "cuda":
             return _CPU_BATCH
         picture_1CHW = torch.zeros(1, 3, imgsz, imgsz, dtype=torch.uint8, device=self.device)
         with torch.inference_mode():
-            return find_batch_size(self._plain, picture_1CHW)
+            return find_batch_size(lambda image_BCHW: self._plain(_channels_last(image_BCHW)), picture_1CHW)
 
     def facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {
@@ -197,6 +197,10 @@ class RuntimeBackend:
             if count not in self._runs:
                 self._runs[count] = self._exported.start(count, cores // count)
             return self._runs[count]
+
+
+def _channels_last(image_BCHW: Tensor) -> Tensor:
+    return image_BCHW.contiguous(memory_format=torch.channels_last)
 
 
 def _cpu_threads(set_count: Callable[[int], None]) -> ThreadPoolExecutor:

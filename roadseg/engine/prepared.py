@@ -55,7 +55,7 @@ class Prepared:
             if self._shapes == _MOST_SHAPES and not any(size > count for size in ready):
                 self._shapes += 1
                 self._note(
-                    f"There are more than {_MOST_SHAPES} shapes of pictures: on the rest the network runs as it is."
+                    f"More than {_MOST_SHAPES} shapes of pictures: on the rest the network runs as it is."
                 )
             return count, self._network
         ready[count] = self._prepare(image_BCHW)

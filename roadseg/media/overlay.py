@@ -28,11 +28,38 @@ VOID_GREY: Final[RGB] = (128, 128, 128)
 def draw(rgb_HWC: UInt8Array, mask_HW: UInt8Array, scheme: LabelScheme, opacity: float) -> UInt8Array:
     """The overlay as users see it: every class tinted in its colour, and a thin bright edge around a road."""
     colors = display_colors(scheme)
+    if len(colors) == 2 and colors[0] is None and colors[1] is not None:
+        return _draw_one(rgb_HWC, mask_HW, colors[1], opacity)
     tinted_HWC = tint(rgb_HWC, mask_HW, colors, opacity)
     if scheme.num_classes > 2:  # edges between many classes hide more than they show
         return tinted_HWC
     edges = [None if color is None else brighter(color) for color in colors]
     return contour(tinted_HWC, mask_HW, edges, edge_thickness(mask_HW))
+
+
+def _draw_one(rgb_HWC: UInt8Array, mask_HW: UInt8Array, color: RGB, opacity: float) -> UInt8Array:
+    """What `tint` and `contour` make where class 1 alone has a colour, in less than half of their time.
+
+    It works on the rectangle that the class lies in, and on no picture full of one colour.
+    """
+    _require_opacity(opacity)
+    _require_one_size(rgb_HWC, mask_HW)
+    result_HWC = rgb_HWC.copy()
+    painted_HW = cv2.compare(mask_HW, 1, cv2.CMP_EQ)
+    left, top, width, height = cv2.boundingRect(painted_HW)
+    if not width:
+        return result_HWC
+    # with a pixel around it, so that the class ends there
+    rows, columns = slice(max(0, top - 1), top + height + 1), slice(max(0, left - 1), left + width + 1)
+    part_HWC, part_HW = result_HWC[rows, columns], painted_HW[rows, columns]
+    ramp = np.arange(256, dtype=np.uint8).repeat(3).reshape(256, 1, 3)
+    table = cv2.addWeighted(ramp, 1 - opacity, np.full_like(ramp, color), opacity, 0)
+    tinted_HWC = cv2.LUT(part_HWC, table)
+    thickness = edge_thickness(mask_HW)
+    inner_HW = cv2.erode(part_HW, np.ones((2 * thickness + 1, 2 * thickness + 1), np.uint8))
+    tinted_HWC[part_HW != inner_HW] = brighter(color)
+    cv2.copyTo(tinted_HWC, part_HW, part_HWC)
+    return result_HWC
 
 
 def difference(
@@ -75,8 +102,7 @@ def tint(rgb_HWC: UInt8Array, mask_HW: UInt8Array, colors: Sequence[Color], opac
 
     ValueError for an opacity outside 0..1, or a mask of another size than the picture.
     """
-    if not 0 <= opacity <= 1:
-        raise ValueError(f"opacity is {opacity}, but must lie between 0 and 1")
+    _require_opacity(opacity)
     paint_HWC, painted_HW = _painted(rgb_HWC, mask_HW, colors)
     cv2.addWeighted(rgb_HWC, 1 - opacity, paint_HWC, opacity, 0, dst=paint_HWC)
     return _over(rgb_HWC, paint_HWC, painted_HW)
@@ -104,12 +130,21 @@ def side_by_side(*images_HWC: UInt8Array) -> UInt8Array:
     return np.hstack([part for image_HWC in images_HWC for part in (gap_HWC, image_HWC)][1:])
 
 
+def _require_opacity(opacity: float) -> None:
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity is {opacity}, but must lie between 0 and 1")
+
+
+def _require_one_size(rgb_HWC: UInt8Array, mask_HW: UInt8Array) -> None:
+    if rgb_HWC.shape[:2] != mask_HW.shape:
+        raise ValueError(f"a mask of {mask_HW.shape} does not fit a picture of {rgb_HWC.shape}")
+
+
 def _painted(
     rgb_HWC: UInt8Array, mask_HW: UInt8Array, colors: Sequence[Color]
 ) -> tuple[cv2.typing.MatLike, cv2.typing.MatLike]:
     """Each pixel's class colour (HWC), and 255 where the class has one (HW)."""
-    if rgb_HWC.shape[:2] != mask_HW.shape:
-        raise ValueError(f"a mask of {mask_HW.shape} does not fit a picture of {rgb_HWC.shape}")
+    _require_one_size(rgb_HWC, mask_HW)
     paint = np.zeros((256, 1, 3), np.uint8)
     painted = np.zeros(256, np.uint8)
     for index, color in enumerate(colors):
