@@ -45,6 +45,7 @@ check: install  ## Lint, formatting, types.
 
 bench: install  ## Measure the speed of networks, folder, video and training, side by side.
 	$(BIN)/python tests/bench.py
+	$(BIN)/python tests/bench_engine.py
 	$(BIN)/python tests/bench_segment.py
 	$(BIN)/python tests/bench_video.py
 	$(BIN)/python tests/bench_train.py

@@ -122,10 +122,8 @@ def main() -> None:
     ]:
         wall, own = (1000 * seconds / count for seconds in (times.wall, times.cpu))
         print(f"  {name:<16}{wall:7.1f} ms a picture, {own:7.1f} ms of CPU")
-    print(
-        f"  {count / run.wall:.1f} pictures/s, where the bound is {count / bound:.1f}: {bound / run.wall:.0%} of "
-        f"it; of the CPU time {cpu / run.cpu:.0%} is decoding, network and encoding"
-    )
+    print(f"  {count / run.wall:.1f} pictures/s, {bound / run.wall:.0%} of the bound, {count / bound:.1f}")
+    print(f"  of the CPU time {cpu / run.cpu:.0%} is decoding, network and encoding")
     print("  peak memory: " + ", ".join(f"{peak:.0f} MiB at {some} files" for some, peak in peaks.items()))
 
 
