@@ -115,22 +115,25 @@ def gpu_ways() -> Iterator[tuple[str, Way]]:
 
 def compare(title: str, ways: dict[str, Way], rounds: int) -> None:
     """Milliseconds a picture, and how many times as fast as the first: medians over the rounds."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    walls: dict[str, list[float]] = {name: [] for name in ways}
+    cpus: dict[str, list[float]] = {name: [] for name in ways}
     for name, way in ways.items():
         start = time.perf_counter()
         way()
         print(f"  (first call, {name.strip()}: {time.perf_counter() - start:.1f} s)")
     for _ in range(rounds):
         for name, way in ways.items():
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             way()
-            seconds[name].append(time.perf_counter() - start)
-    first = next(iter(seconds.values()))
+            walls[name].append(time.perf_counter() - start)
+            cpus[name].append(time.process_time() - cpu)
+    first = next(iter(walls.values()))
     print(title)
-    for name, own in seconds.items():
+    for name, own in walls.items():
         # neighbours in time, for what slows the machine down slows both down
         ratio = statistics.median(a / b for a, b in zip(first, own, strict=True))
-        print(f"  {name:<44}{1000 * statistics.median(own) / PICTURES:8.1f} ms   {ratio:5.2f}x")
+        wall, cpu = (1000 * statistics.median(times) / PICTURES for times in (own, cpus[name]))
+        print(f"  {name:<44}{wall:8.1f} ms, {cpu:6.1f} ms of CPU  {ratio:6.2f}x")
 
 
 def main() -> None:

@@ -115,7 +115,7 @@ class TorchBackend:
 
     def _prepare(self, example_BCHW: Tensor) -> Network:
         """The fastest way of running the network on such batches."""
-        network = self._plain
+        network: Network = self._plain
         if self._compiled is not None:
             network = self._compile(self._compiled, example_BCHW)
         if self._graph:

@@ -45,7 +45,7 @@ def _draw_one(rgb_HWC: UInt8Array, mask_HW: UInt8Array, color: RGB, opacity: flo
     _require_opacity(opacity)
     _require_one_size(rgb_HWC, mask_HW)
     result_HWC = rgb_HWC.copy()
-    painted_HW = cv2.compare(mask_HW, 1, cv2.CMP_EQ)
+    painted_HW = (mask_HW == 1).view(np.uint8)
     left, top, width, height = cv2.boundingRect(painted_HW)
     if not width:
         return result_HWC
