@@ -1,9 +1,8 @@
-"""Speed, measured side by side in one run (`make bench`): networks, an exported one, a whole `segment` run.
+"""Speed, measured side by side in one run (`make bench`): networks, and an exported one.
 
 Times of one machine drift, so every contender takes its turn in each round, and the medians are compared.
 """
 
-import os
 import statistics
 import tempfile
 import time
@@ -11,26 +10,17 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-import cv2
 import torch
 
-from roadseg.config import MODELS, InferConfig, SegmentConfig, UNetConfig
+from roadseg.config import MODELS, InferConfig, UNetConfig
 from roadseg.engine.backend import make_backend
 from roadseg.engine.export import export
-from roadseg.engine.predict import Predictor
-from roadseg.engine.segment import segment
-from roadseg.media.find import find_images
-from roadseg.media.images import read_rgb
-from roadseg.media.overlay import draw
 from roadseg.model.checkpoint import load_checkpoint
 from roadseg.model.exported import load_weights
 from roadseg.model.unet import build_model
-from roadseg.report.run import RunReport
 
 ROUNDS = 15
 HEIGHT, WIDTH = 384, 640
-FRAMES = Path(__file__).parents[1] / "samples" / "frames"
-COPIES = 12
 
 
 def medians(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -64,41 +54,6 @@ def bench_models() -> None:
         print(f"  {name}  {1000 * value:8.1f} ms   {slowest / value:6.1f}x as fast as the slowest")
 
 
-def plain_loop(predictor: Predictor, pictures: list[Path], out: Path) -> None:
-    """What people write by hand: read, predict, draw, write, one picture after another."""
-    for path in pictures:
-        rgb_HWC = read_rgb(path)
-        mask_HW = predictor.predict([rgb_HWC])[0]
-        overlay = draw(rgb_HWC, mask_HW, predictor.scheme, 0.45)
-        cv2.imwrite(str(out / f"{path.stem}.png"), mask_HW * 255)
-        cv2.imwrite(str(out / f"{path.stem}.jpg"), cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
-
-
-def bench_segment() -> None:
-    """Pictures a second of a whole run, against a loop without overlap, and against the network alone."""
-    predictor = Predictor(load_checkpoint(), InferConfig(device="cpu"))
-    with tempfile.TemporaryDirectory() as scratch:
-        folder, plain, ours = (Path(scratch) / name for name in ("in", "plain", "ours"))
-        folder.mkdir()
-        plain.mkdir()
-        for i, path in enumerate(sorted(FRAMES.rglob("*.jpg")) * COPIES):
-            os.symlink(path, folder / f"{i:04d}.jpg")
-        jobs = find_images(folder)
-        images = [read_rgb(job.path) for job in jobs]
-        config = SegmentConfig(out=str(ours), existing="overwrite", workers=2)
-        seconds = medians(
-            {
-                "the network alone (a bound)": lambda: [predictor.predict([image]) for image in images],
-                "a plain loop": lambda: plain_loop(predictor, [job.path for job in jobs], plain),
-                "roadseg segment": lambda: segment(config, predictor, jobs, RunReport(command="segment")),
-            },
-            rounds=3,
-        )
-    print(f"\nA folder of {len(jobs)} pictures to masks and overlays on the CPU, bundled weights:")
-    for name, value in seconds.items():
-        print(f"  {name:28s} {len(jobs) / value:6.1f} pictures/s")
-
-
 def bench_exported() -> None:
     """Milliseconds of one picture through the bundled network on one core, in torch and exported."""
     checkpoint = load_checkpoint()
@@ -120,4 +75,3 @@ def bench_exported() -> None:
 if __name__ == "__main__":
     bench_models()
     bench_exported()
-    bench_segment()

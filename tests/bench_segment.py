@@ -17,6 +17,7 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
+import cv2
 from bench_video import Times, process_peak
 
 from roadseg.config import InferConfig, SegmentConfig
@@ -49,6 +50,17 @@ def whole(folder: Path, out: Path, count: int) -> None:
     predictor = Predictor(load_checkpoint(), InferConfig(device="cpu"))
     config = SegmentConfig(out=str(out), existing="overwrite")
     segment(config, predictor, find_images(folder)[:count], RunReport(command="segment"))
+
+
+def plain_loop(folder: Path, out: Path) -> None:
+    """What people write by hand: read, predict, draw, write, one picture after another."""
+    predictor = Predictor(load_checkpoint(), InferConfig(device="cpu"))
+    for job in find_images(folder):
+        rgb_HWC = read_rgb(job.path)
+        mask_HW = predictor.predict([rgb_HWC])[0]
+        overlay = draw(rgb_HWC, mask_HW, predictor.scheme, 0.45)
+        cv2.imwrite(str(out / f"{job.path.stem}.png"), mask_HW * 255)
+        cv2.imwrite(str(out / f"{job.path.stem}.jpg"), cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
 
 
 def stages(jobs: list[ImageJob], out: Path) -> dict[str, Callable[[], None]]:
@@ -107,22 +119,25 @@ def main() -> None:
         folder, out = Path(scratch, "in"), Path(scratch, "out")
         jobs = linked([job.path for job in find_images(given.folder)], count, folder)
         alone = {name: (work, Times()) for name, work in stages(jobs, out).items()}
-        run = Times()
+        run, plain = Times(), Times()
         for _ in range(given.rounds):  # in turns: the machine may be slower now than it was a minute ago
             for work, times in alone.values():
                 times.measure(work)
             run.measure(partial(whole, folder, out, count))
+            plain.measure(partial(plain_loop, folder, out))
         peaks = {some: memory(folder, out, some) for some in (count // 10, count)}
         height, width = read_rgb(jobs[0].path).shape[:2]
     cpu = sum(times.cpu for _, times in alone.values())
     bound = max(cpu / CORES, *(times.wall for _, times in alone.values()))
     print(f"\nA folder of {count} pictures, the first of {width}x{height}, on {CORES} cores:")
     for name, times in [(f"{name} alone", times) for name, (_, times) in alone.items()] + [
-        ("roadseg segment", run)
+        ("roadseg segment", run),
+        ("a plain loop", plain),
     ]:
         wall, own = (1000 * seconds / count for seconds in (times.wall, times.cpu))
         print(f"  {name:<16}{wall:7.1f} ms a picture, {own:7.1f} ms of CPU")
     print(f"  {count / run.wall:.1f} pictures/s, {bound / run.wall:.0%} of the bound, {count / bound:.1f}")
+    print(f"  {plain.wall / run.wall:.2f} times as fast as the plain loop")
     print(f"  of the CPU time {cpu / run.cpu:.0%} is decoding, network and encoding")
     print("  peak memory: " + ", ".join(f"{peak:.0f} MiB at {some} files" for some, peak in peaks.items()))
 
