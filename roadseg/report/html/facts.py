@@ -26,6 +26,8 @@ def plain(value: Any) -> str:
     """A setting as people write it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key.replace('_', ' ')} {plain(part)}" for key, part in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(plain, value))
     return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
