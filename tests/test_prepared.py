@@ -211,7 +211,7 @@ def test_masks_on_the_gpu_are_those_of_the_cpu() -> None:
 @gpu
 def test_a_batch_size_for_the_gpu_is_found_and_a_full_one_is_survived() -> None:
     predictor = Predictor(ready(), InferConfig(device="cuda"))
-    assert 1 <= predictor.batch_size <= 64
+    assert 1 <= predictor.batch_size <= 32
     free, _ = torch.cuda.mem_get_info()
     hoard = torch.empty(int(free * 0.98), dtype=torch.uint8, device="cuda")
     images = [street(0, 1024, 1024)[0]] * 64

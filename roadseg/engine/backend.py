@@ -22,6 +22,8 @@ from roadseg.model.exported import Exported, Run
 _MOST_CALLS = 8
 # Pictures to a call on the CPU, where several calls are in work at once: more make no picture faster.
 _CPU_BATCH: Final = 2
+# And on Apple's GPU, which nobody has measured for us.
+_MPS_BATCH: Final = 8
 
 
 class Backend(Protocol):
@@ -90,7 +92,7 @@ class TorchBackend:
 
     def batch_size(self, imgsz: int) -> int:
         if self.device.type != "cuda":
-            return _CPU_BATCH
+            return _CPU_BATCH if self.device.type == "cpu" else _MPS_BATCH
         picture_1CHW = torch.zeros(1, 3, imgsz, imgsz, dtype=torch.uint8, device=self.device)
         with torch.inference_mode():
             return find_batch_size(lambda image_BCHW: self._plain(_channels_last(image_BCHW)), picture_1CHW)

@@ -22,7 +22,7 @@ def silent(text: str) -> None:
     """A note to nobody."""
 
 
-_LARGEST_TRIED: Final = 64
+_LARGEST_TRIED: Final = 32
 # A batch of twice the size must be so many times as fast a picture, or it is not worth its memory.
 _WORTH_IT: Final = 1.05
 _TURNS: Final = 3
@@ -104,7 +104,7 @@ class Fitting:
 
 
 def find_batch_size(network: Network, picture_1CHW: Tensor) -> int:
-    """Return how many such pictures at once the device is fastest with, by trying: 1, 2, 4, ... 64.
+    """Return how many such pictures at once the device is fastest with, by trying: 1, 2, 4, ... 32.
 
     Ends where a larger batch is no faster, runs out of memory, or takes half of what a GPU has left.
     """
