@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+import cv2
+
 from roadseg.config import SegmentConfig
 from roadseg.engine.ahead import map_ahead
 from roadseg.engine.memory import out_of_memory, too_large
@@ -232,7 +234,7 @@ def _run(
         pictures = [result for _, result in batch if isinstance(result, Picture)]
         return batch, iter(_predict(predictor, pictures, config.save_probs))
 
-    with ThreadPoolExecutor(config.workers) as pool, predictor.threads() as network:
+    with _opencv_threads(1), ThreadPoolExecutor(config.workers) as pool, predictor.threads() as network:
         try:
             with (
                 contextlib.closing(map_ahead(pool, read, tasks, ahead)) as reads,
@@ -251,6 +253,17 @@ def _run(
         finally:
             while pending:  # after an error or Ctrl-C: the writes in flight finish, and have their rows
                 _record(*pending.popleft(), report)
+
+
+@contextlib.contextmanager
+def _opencv_threads(count: int) -> Iterator[None]:
+    """Each picture has a thread already: OpenCV's own would only wait for a core, and for one another."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(count)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _batches(reads: Iterator[_Read], size: int) -> Iterator[list[_Read]]:

@@ -111,11 +111,15 @@ def _shrink(pixels: UInt8Array, side: int) -> UInt8Array:
     height, width = pixels.shape[:2]
     if max(height, width) <= side:
         return pixels
-    if pixels.ndim == 3:
-        step = max(1, max(height, width) // (2 * side))  # every step-th pixel first: six times as fast
-        pixels = np.ascontiguousarray(pixels[::step, ::step])
-    height, width = fit_size(height, width, side)
-    how = cv2.INTER_AREA if pixels.ndim == 3 else cv2.INTER_NEAREST
+    rows, columns = fit_size(height, width, side)
+    if pixels.ndim == 2:
+        return _resize(pixels, rows, columns, cv2.INTER_NEAREST)
+    if max(height, width) > 2 * side:  # a pixel in each fourth of a new one: six times as fast
+        pixels = _resize(pixels, 2 * rows, 2 * columns, cv2.INTER_NEAREST)
+    return _resize(pixels, rows, columns, cv2.INTER_AREA)
+
+
+def _resize(pixels: UInt8Array, height: int, width: int, how: int) -> UInt8Array:
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
 
 
