@@ -216,9 +216,10 @@ class Blinks(LowerHalf):
     """Every second frame has road in the lower quarter alone (in batches of two)."""
 
     def logits(self, images: Sequence[UInt8Array]) -> list[Tensor]:
-        first, second = super().logits(images)
-        second[:, : second.shape[1] * 3 // 4] = -4.0
-        return [first, second]
+        results = super().logits(images)
+        for logits_1hw in results[1::2]:
+            logits_1hw[:, : logits_1hw.shape[1] * 3 // 4] = -4.0
+        return results
 
 
 @pytest.mark.parametrize(("predictor", "steady"), [(LowerHalf(), 1.0), (Blinks(), 0.5)])

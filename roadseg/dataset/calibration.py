@@ -36,8 +36,8 @@ def read_calibration(path: Path) -> Float64:
         return road_to_image(*matrices)
     except FileNotFoundError as error:
         raise DatasetError(
-            f"{path}: there is no such calibration; unpack data_road.zip again, or move the folder away to do "
-            "without the view from above"
+            f"{path}: there is no such calibration; unpack data_road.zip again, or move the folder away to "
+            "do without the view from above"
         ) from error
     except (OSError, KeyError, ValueError, np.linalg.LinAlgError) as error:
         raise DatasetError(
