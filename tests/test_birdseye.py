@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from roadseg.cli.app import app
 from roadseg.dataset.calibration import calibration_path, read_calibration
-from roadseg.dataset.samples import Sample, find_samples
+from roadseg.dataset.samples import Sample, scan
 from roadseg.engine.evaluate import evaluate, scores_document
 from roadseg.engine.measures import Measures
 from roadseg.errors import DatasetError
@@ -120,7 +120,7 @@ def document(samples: list[Sample], calib: Path | None = None) -> dict[str, Any]
 
 
 def test_scores_worked_by_hand(kitti: Path) -> None:
-    samples = find_samples(kitti, "train", val_fraction=0)
+    samples = scan(kitti).samples
     assert len(samples) == 2
     whole, first = document(samples), document(samples[:1])
     road = found = other = 0
@@ -148,7 +148,7 @@ def test_scores_worked_by_hand(kitti: Path) -> None:
 
 
 def test_where_calibrations_are_looked_for(kitti: Path, tmp_path: Path) -> None:
-    sample = find_samples(kitti, "train", val_fraction=0)[0]
+    sample = scan(kitti).samples[0]
     calib = kitti / "training/calib"
     assert calibration_path(sample) == calib / "um_000000.txt"
     (calib / "um_000000.txt").unlink()
