@@ -11,7 +11,7 @@ from roadseg import __version__
 from roadseg.report.compare import RESAMPLES, ROAD_SHARE, Against, Comparison, Row, measures
 from roadseg.report.html.page import fill
 from roadseg.report.html.scores import difference_legend
-from roadseg.report.kept import KeptPictures
+from roadseg.report.kept import KeptPictures, Shot
 
 SHOWN: Final = 10
 """Pictures that are listed where the runs disagree most; JSON and CSV have all."""
@@ -191,15 +191,16 @@ def _pictures(comparison: Comparison) -> dict[str, Any]:
     rows = _apart(comparison)
     names = {row.picture for row in rows}
     runs = [KeptPictures(run, names) for run in comparison.runs] if rows else []
-    lines, size = [], 0
+    found: list[Shot] = []
+    lines = []
     for row in rows:
         shots = []
         for run, kept, value in zip(comparison.runs, runs, row.values, strict=True):
-            shot = kept.shot(row.picture, small=size > _BYTES)
-            size += len(shot.source) + len(shot.large) if shot else 0
+            spent = sum(len(shot.source) + len(shot.large) for shot in found)
+            shot = kept.shot(row.picture, small=spent > _BYTES)
+            found += [shot] if shot else []
             shots.append({"run": run.name, "value": number("", value), "shot": shot})
         lines.append({"name": row.picture, "apart": f"{100 * row.spread:.2f}", "shots": shots})
-    found = [one["shot"] for line in lines for one in line["shots"] if one["shot"]]
     classes = comparison.runs[0].classes
     return {
         "any": bool(found),

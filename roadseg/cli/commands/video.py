@@ -54,8 +54,8 @@ def video(
     """Find the road in a video: a video that plays anywhere, with its sound, and a table of its frames.
 
     The table has how consistent the road is from frame to frame: its IoU with the one before, moved along
-    with the picture. That motion is looked for anyway to steady the masks; with --smooth 0 it takes two
-    milliseconds a frame, a thirtieth of the whole.
+    with the picture. That motion is looked for anyway to steady the masks; with --smooth 0 it takes
+    about two milliseconds of one core a frame.
     """
     if end is not None and duration is not None:
         raise ConfigError("--end and --duration exclude each other; give one of them.")
