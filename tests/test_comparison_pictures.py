@@ -1,5 +1,6 @@
 """The pictures on the page of `roadseg report`: those that the runs kept, whatever they are called."""
 
+import base64
 import shutil
 from pathlib import Path
 
@@ -79,6 +80,15 @@ def test_pictures_beyond_the_budget_are_small(tmp_path: Path, monkeypatch: pytes
     assert pictures(to_html(comparison)) == [flat(3, 64)] * 2 + [flat(4, 64)] * 2
     monkeypatch.setattr(present, "_BYTES", len(flat(3, 64)))
     assert pictures(to_html(comparison)) == [flat(3, 64)] * 2 + [flat(2)] * 2
+    # what has no small one is made small; what is damaged is left to the browser
+    (tmp_path / "A/report.html").unlink()
+    (tmp_path / "B/report.html").unlink()
+    keep(tmp_path / "A", {}, {NASTY: flat(3, 64), "b": flat(4, 600)})
+    keep(tmp_path / "B", {}, {NASTY: flat(3, 64), "b": "data:image/jpeg;base64,AAA"})
+    *_, shrunk, damaged = pictures(to_html(comparison))
+    assert damaged == "data:image/jpeg;base64,AAA"
+    data = np.frombuffer(base64.b64decode(shrunk.split(",")[1]), np.uint8)
+    assert cv2.imdecode(data, cv2.IMREAD_COLOR).shape == (256, 256, 3)
 
 
 def test_only_files_of_the_run_and_pages_of_ours_are_taken(tmp_path: Path) -> None:

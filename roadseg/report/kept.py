@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
+import cv2
+import numpy as np
+
 from roadseg.errors import RoadsegError
 from roadseg.media.images import read_rgb
 from roadseg.report.compare import Run
@@ -47,7 +50,7 @@ class KeptPictures:
             self._embedded(addresses.get(name, "")) for addresses in (self._small, self._large)
         )
         if large and not (small and thumbnail):
-            return Shot(large, difference=self.scored)
+            return Shot(_smaller(large) if small else large, difference=self.scored)
         overlay = self._overlay(name, SMALL if small else LARGE)
         if thumbnail:
             return Shot(thumbnail, "" if small else overlay, self.scored)
@@ -79,6 +82,16 @@ class KeptPictures:
             return path if relative and path.is_relative_to(self.folder.resolve()) else None
         except (OSError, ValueError):
             return None
+
+
+def _smaller(uri: str) -> str:
+    """A JPEG in a page made small; what is damaged stays as it is."""
+    try:
+        data = np.frombuffer(base64.b64decode(uri.removeprefix(_JPEG)), np.uint8)
+        bgr_HWC = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+        return fitted_uri(cv2.cvtColor(bgr_HWC, cv2.COLOR_BGR2RGB).astype(np.uint8), SMALL)
+    except (ValueError, TypeError, cv2.error):
+        return uri
 
 
 def _pages(document: Path) -> list[Path]:
