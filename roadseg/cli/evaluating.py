@@ -48,6 +48,7 @@ class EvalOptions:
     overwrite: bool
     workers: int
     boundary: bool
+    calib: Path | None
     as_json: bool
     quiet: bool
     html: bool
@@ -72,7 +73,7 @@ def run_evaluation(
             refuse_to_replace(prediction_path(save, picture) for picture in pictures if save)
     digest = checkpoint.digest()
     predictor = Predictor(checkpoint, config, note=silent if options.quiet else render.note)
-    measures = Measures(predictor.scheme, boundary=options.boundary)
+    measures = Measures(predictor.scheme, boundary=options.boundary, calib=options.calib)
     documents: list[dict[str, Any]] = []
     for name, folder, pictures, target, save in zip(names, folders, samples, targets, saves, strict=True):
         target = target or new_folder(Path("runs/eval"), name)
@@ -247,3 +248,5 @@ def _facts(whole: Scores, document: Mapping[str, Any]) -> Iterator[tuple[str, fl
     if document["road"]:
         road = document["road"]["scores"]
         yield from (("MaxF", road["max_f"]), ("AP", road["average_precision"]), ("ECE", road["ece"]))
+    if document["birdseye"]:
+        yield "bird's-eye MaxF", document["birdseye"]["scores"]["max_f"]

@@ -1,7 +1,8 @@
 """The result of an evaluation, and what of it goes into scores.json: raw counts, and the scores of their sum.
 
-Whoever adds the raw counts of several files (`counts`, `road.counts`, `boundary.counts`, all rows of
-`instances.counts` and of `images`) and scores the sum has the scores of one run over all of their pictures.
+Whoever adds the raw counts of several files (`counts`, `road.counts`, `birdseye.counts`, `boundary.counts`,
+all rows of `instances.counts` and of `images`) and scores the sum has the scores of one run over all of their
+pictures.
 """
 
 from collections.abc import Iterable, Mapping
@@ -47,6 +48,8 @@ class Evaluation:
     """The classes whose boundaries were counted."""
     histogram: RoadHistogram | None = None
     """Of the probability of road; None: only masks are known."""
+    birdseye: RoadHistogram | None = None
+    """The same of the road as seen from above; None: without calibrations."""
 
     @property
     def boundaries(self) -> dict[str, BoundaryCounts]:
@@ -68,6 +71,7 @@ def gather(
     images: Iterable[ImageResult],
     outlined: tuple[int, ...] = (),
     histogram: RoadHistogram | None = None,
+    birdseye: RoadHistogram | None = None,
 ) -> Evaluation:
     """The evaluation of these pictures."""
     each = tuple(images)
@@ -80,6 +84,7 @@ def gather(
         per_image=per_image((image.scores for image in each), scheme.classes),
         outlined=outlined,
         histogram=histogram,
+        birdseye=birdseye,
     )
 
 
@@ -100,7 +105,8 @@ def scores_document(evaluation: Evaluation, settings: Mapping[str, Any] | None =
         "categories": _categories(evaluation),
         "instances": _instances(evaluation),
         "boundary": _boundary(evaluation),
-        "road": _road(evaluation),
+        "road": _road(evaluation.histogram),
+        "birdseye": _road(evaluation.birdseye),
         "missing": [image.key for image in images if image.missing],
         "failed": [{"key": image.key, "error": image.error} for image in images if image.error],
         "images": [
@@ -152,13 +158,9 @@ def _boundary(evaluation: Evaluation) -> dict[str, Any] | None:
     }
 
 
-def _road(evaluation: Evaluation) -> dict[str, Any] | None:
-    """`counts`: how many pixels that are no road, and that are, have each level of probability."""
-    if evaluation.histogram is None:
+def _road(histogram: RoadHistogram | None) -> dict[str, Any] | None:
+    """`counts`: how many pixels (or cells) that are no road, and that are, have each level of probability."""
+    if histogram is None:
         return None
-    counts = evaluation.histogram.counts.tolist()
-    return {
-        "columns": ["other", "road"],
-        "counts": counts,
-        "scores": road_scores(evaluation.histogram).to_dict(),
-    }
+    counts = histogram.counts.tolist()
+    return {"columns": ["other", "road"], "counts": counts, "scores": road_scores(histogram).to_dict()}
