@@ -8,7 +8,7 @@ from roadseg.documents import read_document, reading
 from roadseg.errors import ReportError
 from roadseg.report.compare import Run
 from roadseg.report.run import RunReport
-from roadseg.report.tally import OUTLINES
+from roadseg.report.resampling import OUTLINES
 
 Document = tuple[Path, Mapping[str, Any]]
 FILES: Final = ("report.json", "scores.json")
@@ -193,7 +193,7 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
 def _headline(
     scores: Mapping[str, Any], per_image: Mapping[str, Any], classes: Sequence[str]
 ) -> dict[str, float | None]:
-    """The scores under the names of `Tally.scores`."""
+    """The scores under the names of `Resampler.scores`."""
     accuracy = {"pixel accuracy": scores["pixel_accuracy"]}
     if len(classes) == 2:
         road = scores["per_class"][classes[1]]
