@@ -12,8 +12,8 @@ from roadseg.documents import header
 from roadseg.errors import ReportError
 from roadseg.media.table import csv_text
 from roadseg.metrics.bootstrap import LEVEL, draws, interval
-from roadseg.report.run import Counts
 from roadseg.report.resampling import Float64, Resampler
+from roadseg.report.run import Counts
 
 ROAD_SHARE: Final = "road share"
 RESAMPLES: Final = 10_000

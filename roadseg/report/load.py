@@ -7,8 +7,8 @@ from typing import Any, Final
 from roadseg.documents import read_document, reading
 from roadseg.errors import ReportError
 from roadseg.report.compare import Run
-from roadseg.report.run import RunReport
 from roadseg.report.resampling import OUTLINES
+from roadseg.report.run import RunReport
 
 Document = tuple[Path, Mapping[str, Any]]
 FILES: Final = ("report.json", "scores.json")
