@@ -75,7 +75,8 @@ def run_evaluation(
     documents: list[dict[str, Any]] = []
     for name, folder, pictures, target, save in zip(names, folders, samples, targets, saves, strict=True):
         target = target or new_folder(Path("runs/eval"), name)
-        album = evaluation_album(target / PAGE, predictor, pictures) if options.html else None
+        by_key = {picture.key: picture for picture in pictures}
+        album = evaluation_album(target / PAGE, predictor, by_key) if options.html else None
         started = time.perf_counter()
         with render.progress(f"Scoring {name}", "pictures", options.quiet) as update:
             result = evaluate(
@@ -93,7 +94,7 @@ def run_evaluation(
             "command_line": render.command_line(),
             "data": str(folder),
             "split": options.split,
-            "weights": checkpoint.source,
+            "weights": str(weights) if weights else "bundled",
             "weights_sha256": digest,
             "imgsz": predictor.imgsz,
             "device": str(predictor.device),

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from roadseg.engine.results import score_run
+from roadseg.documents import reading
+from roadseg.engine.scoring import RoadCounts, road_counts, score_run
 from roadseg.errors import ReportError
 from roadseg.report.run import Row, RunReport
 
@@ -71,7 +72,7 @@ def merge(shards: Sequence[tuple[Path, RunReport]], *, partial: bool = False) ->
         row for report in reports for row in report.rows if row.earlier and row.input not in own_names
     ]
     _refuse_twice(merged.rows)
-    merged.scores = score_run(merged)
+    score_run(merged, [_road(*shard) for shard in given.values()])
     return merged
 
 
@@ -97,6 +98,11 @@ def _require_same_job(first: tuple[Path, RunReport], other: tuple[Path, RunRepor
                 f"{path}: is a shard of another run than {first_path}: {name} is {now}, there {before}; "
                 "merge shards of one run only"
             )
+
+
+def _road(path: Path, report: RunReport) -> RoadCounts | None:
+    with reading(path, "run that shard again"):
+        return road_counts(report)
 
 
 def _listed(reports: Sequence[RunReport], name: str) -> str:

@@ -11,7 +11,9 @@ from roadseg.metrics import ConfusionMatrix
 from roadseg.metrics.bootstrap import confidence_intervals
 from roadseg.report.html import plots
 from roadseg.report.html.album import NoPictures, Pictures
+from roadseg.report.html.curves import curve_figures
 from roadseg.report.html.facts import facts
+from roadseg.report.html.further import further_scores
 from roadseg.report.html.page import (
     Cell,
     Figure,
@@ -67,7 +69,9 @@ def segment_page(report: RunReport, pictures: Pictures = _NONE) -> Page:
         between = confidence_intervals(matrices, report.classes)
         scored = Scored(report.classes, counts, whole, each, tallies, between)
         page.headlines = headlines(scored)
-        page.sections += sections(scored, pictures, link)
+        further = further_scores({"boundary": report.boundary, "road": report.road})
+        curves = curve_figures(report.road)
+        page.sections += sections(scored, pictures, link, further=further, curves=curves)
     else:
         shares = [row for row in report.rows if row.road_fraction is not None]
         page.headlines = _shares(report, totals, shares)
