@@ -226,7 +226,7 @@ def _show(title: str, result: Evaluation, document: Mapping[str, Any]) -> None:
     if problems:
         render.out.print(f"{render.count(len(problems), 'picture')} counted as missed:", markup=False)
         for problem in problems[:SHOWN_PROBLEMS]:
-            render.out.print(f"  {problem}", markup=False)
+            render.say(f"  {problem}")
         if len(problems) > SHOWN_PROBLEMS:
             render.out.print(
                 f"  ... and {len(problems) - SHOWN_PROBLEMS} more (scores.json lists all)", markup=False
