@@ -66,10 +66,12 @@ def test_merged_shards_are_the_whole_run(place: Path, tmp_path: Path, by_files: 
     lines = merged["settings"].pop("command_line")
     assert all(f"--shard {i}/3" in lines for i in (1, 2, 3))
     del whole["settings"]["command_line"]
-    for name in ("counts", "scores", "classes", "settings", "stopped_by", "shard"):
+    for name in ("counts", "scores", "boundary", "road", "classes", "settings", "stopped_by", "shard"):
         assert merged[name] == whole[name], name
     assert {**merged["totals"], "seconds": 0} == {**whole["totals"], "seconds": 0}
     assert merged["scores"]["global"]["pixels"] > 0
+    assert merged["road"]["images"] == 6
+    assert sum(map(sum, merged["road"]["counts"])) == merged["scores"]["global"]["pixels"]
     with outs[1].open(encoding="utf-8-sig", newline="") as file:
         assert [row["input"] for row in csv.DictReader(file)] == [row["input"] for row in whole["rows"]]
     assert "road IoU" in outs[2].read_text()

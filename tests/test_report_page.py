@@ -270,6 +270,10 @@ def test_segment_with_labels(cityscapes: Path, tmp_path: Path, tiny_weights: Pat
         "Confusion",
         "IoU of road of each picture",
         "missed: road, but not found",
+        "Precision over recall",
+        "IoU over the threshold",
+        "Reliability",
+        "Boundary F",
     ):
         assert part in text
     report = json.loads((out / "report.json").read_text())
@@ -370,7 +374,12 @@ def test_train(cityscapes: Path, tmp_path: Path) -> None:
         "IoU of road, validation",
         "Training loss",
         "Learning rate",
-        "Confusion on cityscapes, best epoch",
+        "Confusion – cityscapes val, epoch",
+        "Further scores",
+        "Precision over recall",
+        "IoU of road of each picture",
+        "missed: road, but not found",
+        "95 %:",
     ):
         assert part in page.text
     assert "2 of 2 epochs" in page.text

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from roadseg.cli import render
 from roadseg.cli.checking import data_folders
@@ -34,6 +34,13 @@ from roadseg.report.html.evaluation import eval_page
 from roadseg.report.html.page import require_ours, write_page
 
 SHOWN_PROBLEMS = 10  # the report has all of them
+_FURTHER: Final = {
+    "categories": {"mean_iou": "category IoU"},
+    "instances": {"mean_iiou": "iIoU"},
+    "boundary": {"mean_iou": "boundary IoU", "mean_f": "boundary F"},
+    "road": {"max_f": "MaxF", "average_precision": "AP", "ece": "ECE"},
+}
+"""Section of a document -> scores in it, and what they are called in a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,13 +243,11 @@ def _show(title: str, result: Evaluation, document: Mapping[str, Any]) -> None:
 def _facts(whole: Scores, document: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
     """What the sections of the report have as a headline."""
     yield "pixel accuracy", whole.pixel_accuracy
-    if document["categories"]:
-        yield "category IoU", document["categories"]["scores"]["mean_iou"]
-    if document["instances"]:
-        yield "iIoU", document["instances"]["scores"]["mean_iiou"]
-    if document["boundary"]:
-        yield "boundary IoU", document["boundary"]["scores"]["mean_iou"]
-        yield "boundary F", document["boundary"]["scores"]["mean_f"]
-    if document["road"]:
-        road = document["road"]["scores"]
-        yield from (("MaxF", road["max_f"]), ("AP", road["average_precision"]), ("ECE", road["ece"]))
+    yield from further_facts(document)
+
+
+def further_facts(document: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
+    """The headlines of the sections beyond the confusion matrix, of those that `document` has."""
+    for section, names in _FURTHER.items():
+        if found := document.get(section):
+            yield from ((name, found["scores"][key]) for key, name in names.items())

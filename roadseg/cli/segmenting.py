@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from roadseg.cli import render
+from roadseg.cli.evaluating import further_facts
 from roadseg.config import InferConfig, SegmentConfig
 from roadseg.engine.predict import Predictor
 from roadseg.engine.segment import segment
@@ -77,9 +78,9 @@ def _show(report: RunReport, config: SegmentConfig) -> None:
             for name, v in per_class.items()
         ]
         render.table("Scores over the whole run", ["class", "IoU %", "precision %", "recall %", "F1 %"], rows)
-        render.out.print(
-            f"mean IoU of a picture {render.percent(totals['mean_iou_per_image'])} %", markup=False
-        )
+        further = further_facts({"boundary": report.boundary, "road": report.road})
+        facts = [("mean IoU of a picture", totals["mean_iou_per_image"]), *further]
+        render.say(", ".join(f"{fact} {render.percent(value)} %" for fact, value in facts))
     failures = [row for row in report.rows if row.status == "failed"]
     for row in failures[:SHOWN_FAILURES]:
         named = Path(row.input).name in str(row.error)

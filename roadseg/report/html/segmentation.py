@@ -49,6 +49,7 @@ def segment_page(report: RunReport, pictures: Pictures = _NONE) -> Page:
             time=totals["seconds"] is not None and f"{totals['seconds']:.1f} s",
             speed=rate or None,
             started=_when(report.started),
+            curves=_no_curves(report),
             roadseg_version=__version__,
         ),
     )
@@ -77,6 +78,13 @@ def segment_page(report: RunReport, pictures: Pictures = _NONE) -> Page:
         page.headlines = _shares(report, totals, shares)
         page.sections += _unscored(report, shares, pictures, link)
     return page
+
+
+def _no_curves(report: RunReport) -> str | None:
+    """Why there are no curves over the threshold, although there are scores and a road."""
+    if not report.scores or report.road or not (len(report.classes) == 2 or "road" in report.classes):
+        return None
+    return "left out: of the pictures that were scored in an earlier run, their part cannot be told"
 
 
 def _when(time: datetime) -> str:
