@@ -70,7 +70,9 @@ def road_plane(probabilities: NDArray[np.float32], scheme: LabelScheme) -> NDArr
 
 def road_counts(report: RunReport) -> RoadCounts | None:
     """Those in a report, if it has any. ValueError, KeyError or TypeError where they are none."""
-    return report.road and RoadCounts(report.road["images"], RoadHistogram(report.road["counts"]))
+    if report.road is None:
+        return None
+    return RoadCounts(report.road["images"], RoadHistogram(report.road["counts"]))
 
 
 def score_run(report: RunReport, roads: Iterable[RoadCounts | None]) -> None:

@@ -73,7 +73,8 @@ def segment(
     def finish() -> None:
         if earlier:
             report.carry_over(earlier)
-        score_run(report, [writer.scorer.road, earlier and road_counts(earlier)])
+        before = road_counts(earlier) if earlier else None
+        score_run(report, [writer.scorer.road, before])
         report.write(out, config.report_name)
         if album:
             write_page(page, segment_page(report, album))
