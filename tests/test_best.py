@@ -60,7 +60,7 @@ def test_without_a_page_there_is_no_further_pass(cityscapes: Path, tmp_path: Pat
 
 
 def test_several_data_sets_keep_their_pictures_apart(tmp_path: Path) -> None:
-    """Both trees have the same names in them. The pass gives the score of the validation to the last digit."""
+    """Both trees have the same names in them. The pass gives the score of the validation to the digit."""
     places = [make_cityscapes(tmp_path / name, val=2) for name in ("one", "two")]
     options = (*TRAIN, "--epochs", 1, "--runs", tmp_path, "--name", "a")
     done = run("train", *(x for p in places for x in ("--data", p)), *options, "--json")
