@@ -30,7 +30,11 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seven labelled pictures, one of them damaged, segmented in one run and in three shards."""
+    """Seven labelled pictures, one of them damaged, segmented in one run and in three shards.
+
+    One by one: the network rounds a batch by its size, which moves a few pixels to the next level of the
+    histogram of probabilities.
+    """
     place = tmp_path_factory.mktemp("merge")
     save_checkpoint(tiny_checkpoint(), place / "tiny.pt")
     for i in range(7):
@@ -40,6 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_png(place / "labels" / name, np.where(label_HW == 7, 255, 0).astype(np.uint8))
     (place / "in" / "2.png").write_bytes((place / "in" / "2.png").read_bytes()[:200])
     common = (place / "in", "-w", place / "tiny.pt", "--labels", place / "labels", "--device", "cpu", "-q")
+    common += ("--batch-size", 1)
     assert run("segment", *common, "--out", place / "whole").exit_code == 3
     for i in (1, 2, 3):
         run("segment", *common, "--out", place / "parts", "--shard", f"{i}/3")

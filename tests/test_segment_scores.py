@@ -15,7 +15,8 @@ from roadseg.report.run import RunReport
 
 
 def run(*arguments: object, code: int = 0) -> Result:
-    device = () if arguments[0] == "report" else ("--device", "cpu")
+    # one by one: the network rounds a batch by its size
+    device = () if arguments[0] == "report" else ("--device", "cpu", "--batch-size", 1)
     result = CliRunner().invoke(app, [*map(str, arguments), *device, "-q"])
     assert result.exit_code == code, (result.output, result.exception)
     return result
