@@ -43,8 +43,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_png(place / "in" / name, rgb_HWC)
         write_png(place / "labels" / name, np.where(label_HW == 7, 255, 0).astype(np.uint8))
     (place / "in" / "2.png").write_bytes((place / "in" / "2.png").read_bytes()[:200])
-    common = (place / "in", "-w", place / "tiny.pt", "--labels", place / "labels", "--device", "cpu", "-q")
-    common += ("--batch-size", 1)
+    one_by_one = ("--device", "cpu", "--batch-size", 1, "-q")
+    common = (place / "in", "-w", place / "tiny.pt", "--labels", place / "labels", *one_by_one)
     assert run("segment", *common, "--out", place / "whole").exit_code == 3
     for i in (1, 2, 3):
         run("segment", *common, "--out", place / "parts", "--shard", f"{i}/3")

@@ -17,8 +17,9 @@ def merge(shards: Sequence[tuple[Path, RunReport]], *, partial: bool = False) ->
     """Put together the reports of shards, each with the path that it was read from.
 
     Rows come in the order of the job's inputs, so counts, scores and rows are those of a run that was not
-    sharded. (The network rounds a batch by its size: in batches of more than one picture a few pixels may have
-    the next level in the histogram of probabilities. The sum is exact.) partial: shards may be missing or unfinished; the merged report's `stopped_by` says which.
+    sharded. (The network rounds a batch by its size, so that in another batch a few pixels may have the next
+    level in the histogram of probabilities; the sum is exact.) partial: shards may be missing or unfinished;
+    the merged report's `stopped_by` says which.
 
     Raises ReportError for what is no shard, shards of different jobs (settings, weights, classes), a shard or
     an input that comes twice, and, without `partial`, missing or unfinished shards.
