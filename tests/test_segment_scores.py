@@ -129,3 +129,12 @@ def test_runs_are_compared_by_their_outlines(place: Path, tmp_path: Path) -> Non
     document = json.loads(shown)
     assert {"boundary IoU", "MaxF", "ECE"} <= document["runs"][0]["headline"].keys()
     assert "boundary IoU" in document["differences"][0]["measures"]
+
+
+def test_weights_go_by_one_name_in_every_report(place: Path, tmp_path: Path) -> None:
+    inputs, data = place / "data/leftImg8bit/val", place / "data"
+    run("segment", inputs, "--out", tmp_path / "s", "--no-html")
+    run("segment", inputs, "--out", tmp_path / "s", "--no-html", "--skip-existing", "-w", "road-small")
+    run("eval", "--data", data, "--out", tmp_path / "e", "--no-html", "--no-boundary")
+    for document in ("s/report.json", "e/scores.json"):
+        assert json.loads((tmp_path / document).read_text())["settings"]["weights"] == "road-small"

@@ -28,6 +28,7 @@ from roadseg.engine.runs import new_folder
 from roadseg.engine.sources import unique_names
 from roadseg.labels import get_scheme
 from roadseg.metrics import Scores
+from roadseg.model.checkpoint import DEFAULT_WEIGHTS
 from roadseg.model.exported import load_weights
 from roadseg.report.html.album import Album
 from roadseg.report.html.evaluation import eval_page
@@ -101,7 +102,7 @@ def run_evaluation(
             "command_line": render.command_line(),
             "data": str(folder),
             "split": options.split,
-            "weights": str(weights) if weights else "bundled",
+            "weights": str(weights or DEFAULT_WEIGHTS),
             "weights_sha256": digest,
             "imgsz": predictor.imgsz,
             "device": str(predictor.device),

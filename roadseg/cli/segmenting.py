@@ -8,6 +8,7 @@ from roadseg.config import InferConfig, SegmentConfig
 from roadseg.engine.predict import Predictor
 from roadseg.engine.segment import segment
 from roadseg.media.find import find_images
+from roadseg.model.checkpoint import DEFAULT_WEIGHTS
 from roadseg.model.exported import load_weights
 from roadseg.report.run import Row, RunReport
 
@@ -31,7 +32,7 @@ def run_segment(
     settings = {
         "command_line": render.command_line(),
         "inputs": inputs,
-        "weights": str(weights) if weights else "bundled",
+        "weights": str(weights or DEFAULT_WEIGHTS),
         "weights_sha256": digest,
         "device": str(predictor.device),
         "imgsz": predictor.imgsz,
