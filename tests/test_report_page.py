@@ -404,13 +404,15 @@ def test_a_video_that_was_not_all_well() -> None:
     document = {
         "settings": {"input": "<drive>.mp4"}, "frames_written": 2, "seconds": 1.0, "width": 4, "height": 2,
         "frames_per_second": 2.0, "codec": "h264", "damaged": 3, "missing": 0, "stopped_by": "interrupted",
-        "mean_road_percent": 40.0, "mean_confidence": 0.9, "mean_changed_percent": 1.0, "passed_over": [],
-        "left_out": ["subtitles: <b>"], "roadseg_version": "0",
+        "mean_road_percent": 40.0, "mean_confidence": 0.9, "mean_changed_percent": 1.0,
+        "mean_consistency": None, "passed_over": [], "left_out": ["subtitles: <b>"], "roadseg_version": "0",
     }  # fmt: skip
     from roadseg.report.html.video import _page
 
     rows = [
-        dict.fromkeys(("seconds", "road_percent", "changed_percent", "confidence"), float(i)) for i in (0, 1)
+        dict.fromkeys(("seconds", "road_percent", "changed_percent", "confidence"), float(i))
+        | {"consistency": math.nan}
+        for i in (0, 1)
     ]
     html = render(_page(document, rows, []))
     assert "3 packets or frames were damaged; it was interrupted before its end" in Seen(html).text

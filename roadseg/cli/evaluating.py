@@ -40,6 +40,7 @@ _FURTHER: Final = {
     "instances": {"mean_iiou": "iIoU"},
     "boundary": {"mean_iou": "boundary IoU", "mean_f": "boundary F"},
     "road": {"max_f": "MaxF", "average_precision": "AP", "ece": "ECE"},
+    "birdseye": {"max_f": "bird's-eye MaxF"},
 }
 """Section of a document -> scores in it, and what they are called in a line."""
 
@@ -55,6 +56,7 @@ class EvalOptions:
     overwrite: bool
     workers: int
     boundary: bool
+    calib: Path | None
     as_json: bool
     quiet: bool
     html: bool
@@ -79,7 +81,7 @@ def run_evaluation(
             refuse_to_replace(prediction_path(save, picture) for picture in pictures if save)
     digest = checkpoint.digest()
     predictor = Predictor(checkpoint, config)
-    measures = Measures(predictor.scheme, boundary=options.boundary)
+    measures = Measures(predictor.scheme, boundary=options.boundary, calib=options.calib)
     documents: list[dict[str, Any]] = []
     for name, folder, pictures, target, save in zip(names, folders, samples, targets, saves, strict=True):
         target = target or new_folder(Path("runs/eval"), name)

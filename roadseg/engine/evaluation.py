@@ -1,7 +1,8 @@
 """The result of an evaluation, and what of it goes into scores.json: raw counts, and the scores of their sum.
 
-Whoever adds the raw counts of several files (`counts`, `road.counts`, `boundary.counts`, all rows of
-`instances.counts` and of `images`) and scores the sum has the scores of one run over all of their pictures.
+Whoever adds the raw counts of several files (`counts`, `road.counts`, `birdseye.counts`, `boundary.counts`,
+all rows of `instances.counts` and of `images`) and scores the sum has the scores of one run over all of their
+pictures.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,6 +49,8 @@ class Evaluation:
     """The classes whose boundaries were counted."""
     histogram: RoadHistogram | None = None
     """Of the probability of road; None: only masks are known."""
+    birdseye: RoadHistogram | None = None
+    """The same of the road as seen from above; None: without calibrations."""
 
     @property
     def incomplete(self) -> bool:
@@ -60,6 +63,7 @@ def gather(
     images: Iterable[ImageResult],
     outlined: tuple[int, ...] = (),
     histogram: RoadHistogram | None = None,
+    birdseye: RoadHistogram | None = None,
 ) -> Evaluation:
     """The evaluation of these pictures."""
     each = tuple(images)
@@ -72,6 +76,7 @@ def gather(
         per_image=per_image((image.scores for image in each), scheme.classes),
         outlined=outlined,
         histogram=histogram,
+        birdseye=birdseye,
     )
 
 
@@ -93,6 +98,7 @@ def scores_document(evaluation: Evaluation, settings: Mapping[str, Any] | None =
         "instances": _instances(evaluation),
         "boundary": _boundary(evaluation),
         "road": road_section(evaluation.histogram) if evaluation.histogram else None,
+        "birdseye": road_section(evaluation.birdseye) if evaluation.birdseye else None,
         "missing": [image.key for image in images if image.missing],
         "failed": [{"key": image.key, "error": image.error} for image in images if image.error],
         "images": [
@@ -163,7 +169,7 @@ def boundary_section(pictures: Sequence[Sequence[BoundaryCounts]], classes: Sequ
 
 
 def road_section(histogram: RoadHistogram) -> dict[str, Any]:
-    """`counts`: how many pixels that are no road, and that are, have each level of probability."""
+    """`counts`: how many pixels (or cells) that are no road, and that are, have each level of probability."""
     return {
         "columns": ["other", "road"],
         "counts": histogram.counts.tolist(),

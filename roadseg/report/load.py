@@ -12,7 +12,11 @@ from roadseg.report.run import Counts, RunReport
 
 Document = tuple[Path, Mapping[str, Any]]
 FILES: Final = ("report.json", "scores.json")
-_FURTHER: Final = {"boundary": {"mean_iou": OUTLINES}, "road": {"max_f": "MaxF", "ece": "ECE"}}
+_FURTHER: Final = {
+    "boundary": {"mean_iou": OUTLINES},
+    "road": {"max_f": "MaxF", "ece": "ECE"},
+    "birdseye": {"max_f": "bird's-eye MaxF"},
+}
 """Section of a document -> scores in it, and what they are called."""
 _GIVE: Final = "give the JSON file of a run, or its folder"
 
@@ -148,11 +152,12 @@ def _of_video(document: Mapping[str, Any]) -> dict[str, Any]:
     if not document["finished"]:
         raise ValueError("the run is not finished, or was killed")
     shares = {
-        f"mean {name}": None if (value := document[f"mean_{key}"]) is None else value * scale
+        f"mean {name}": None if (value := document.get(f"mean_{key}")) is None else value * scale
         for name, key, scale in (
             ("road share", "road_percent", 0.01),
             ("confidence", "confidence", 1.0),
             ("changed share", "changed_percent", 0.01),
+            ("temporal consistency", "consistency", 1.0),
         )
     }
     seconds, frames = document["seconds"], document["frames_written"]

@@ -16,6 +16,12 @@ _NAMES: Final = {
         "false_positive_rate": "False positive rate at MaxF",
         "false_negative_rate": "False negative rate at MaxF", "ece": "Calibration error (ECE)",
     },
+    "birdseye": {
+        "max_f": "Bird's-eye MaxF", "average_precision_11": "Bird's-eye AP at 11 recalls",
+        "precision": "Bird's-eye precision (PRE)", "recall": "Bird's-eye recall (REC)",
+        "false_positive_rate": "Bird's-eye false positive rate (FPR)",
+        "false_negative_rate": "Bird's-eye false negative rate (FNR)",
+    },
 }  # fmt: skip
 _BOOTSTRAP: Final = "The intervals are bootstraps over the pictures."
 _NO_INTERVAL: Final = (

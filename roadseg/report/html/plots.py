@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from roadseg.metrics.confusion import mean_defined
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -196,4 +198,4 @@ def over_time(
 
 def _thinned(values: Sequence[float], every: int) -> list[float]:
     groups = (values[i : i + every] for i in range(0, len(values), every))
-    return [sum(group) / len(group) for group in groups]
+    return [mean_defined(group) for group in groups]  # a gap where none is
