@@ -3,16 +3,20 @@
 import shlex
 import sys
 import time
+import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from roadseg.documents import to_json
+
+# They turn the text around that follows.
+_BIDI: Final = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 Update = Callable[[int, int], None]
 
@@ -30,14 +34,31 @@ def command_line() -> str:
     return shlex.join(["roadseg", *sys.argv[1:]])
 
 
+def shown(text: str) -> str:
+    """The text on one line: what would move the cursor, or is no character, as an escape (`\\n`, `\\x1b`).
+
+    File names may hold anything, terminal commands and undecodable bytes included.
+    """
+    return "".join(c.encode("unicode_escape").decode() if _is_hidden(c) else c for c in text)
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _BIDI
+
+
 def error(text: str) -> None:
     """Print a mistake of the user's, on stderr."""
-    err.print(Text.assemble(("error: ", "bold red"), text))
+    err.print(Text.assemble(("error: ", "bold red"), shown(text)))
 
 
 def note(text: str) -> None:
     """Print a line for people, on stderr."""
-    err.print(Text(text))
+    err.print(Text(shown(text)))
+
+
+def say(text: str) -> None:
+    """Print a line of a result, on stdout."""
+    out.print(Text(shown(text)))
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -119,9 +140,9 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """Print a table on stdout; the first column is text, the others are numbers."""
     grid = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for i, column in enumerate(columns):
-        grid.add_column(column, justify="left" if i == 0 else "right", header_style="dim")
+        grid.add_column(Text(shown(column)), justify="left" if i == 0 else "right", header_style="dim")
     for row in rows:
-        grid.add_row(*map(Text, row))
+        grid.add_row(*(Text(shown(cell)) for cell in row))
     out.print(grid)
 
 

@@ -16,11 +16,13 @@ from pathlib import Path
 import cv2
 
 from roadseg.config import SegmentConfig
+from roadseg.documents import reading
 from roadseg.engine.ahead import map_ahead
 from roadseg.engine.memory import out_of_memory, too_large
 from roadseg.engine.pages import reopener
 from roadseg.engine.predict import CALLS_AHEAD, Predictor
-from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader, score_run
+from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader
+from roadseg.engine.scoring import road_counts, road_plane, score_run
 from roadseg.errors import MemoryLimitError, OutputError, RoadsegError
 from roadseg.labels import UInt8Array
 from roadseg.media.images import ImageJob, output_stems, read_rgb
@@ -74,7 +76,8 @@ def segment(
     def finish() -> None:
         if earlier:
             report.carry_over(earlier)
-        report.scores = score_run(report)
+        before = road_counts(earlier) if earlier else None
+        score_run(report, [writer.scorer.road, before])
         report.settings = {**report.settings, "engine": predictor.facts()}
         report.write(out, config.report_name)
         if album:
@@ -176,6 +179,8 @@ def _earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | Non
     if config.existing != "skip" or not path.exists():
         return None
     earlier = RunReport.read(path)
+    with reading(path, "move it away, or give --overwrite"):
+        road_counts(earlier)  # found out now, and not at the end of the run
     if earlier.classes != report.classes:
         raise OutputError(f"{path}: is of a model with other classes; choose another output folder")
     for name in _DECISIVE:
@@ -192,7 +197,8 @@ def _earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | Non
 
 _Read = tuple[_Task, Picture | RoadsegError | None]
 """What became of reading a task; None: it is to be skipped."""
-_Predicted = tuple[Picture, UInt8Array, Probabilities | None] | MemoryLimitError
+_Predicted = tuple[Picture, UInt8Array, Probabilities | None, Probabilities | None]
+"""With what is to be written of the probabilities, and that of road, which is to be scored."""
 _Outcome = Future[Row] | RoadsegError | None
 """What becomes of a task: a row to come, an error, or None if it is skipped."""
 
@@ -230,7 +236,7 @@ def _run(
             if isinstance(error, OutputError) or (error and config.fail_fast):
                 raise error
 
-    def look(batch: list[_Read]) -> tuple[list[_Read], Iterator[_Predicted]]:
+    def look(batch: list[_Read]) -> tuple[list[_Read], Iterator[_Predicted | MemoryLimitError]]:
         pictures = [result for _, result in batch if isinstance(result, Picture)]
         return batch, iter(_predict(predictor, pictures, config.save_probs))
 
@@ -271,35 +277,38 @@ def _batches(reads: Iterator[_Read], size: int) -> Iterator[list[_Read]]:
         yield batch
 
 
-def _predict(predictor: Predictor, pictures: Sequence[Picture], with_probabilities: bool) -> list[_Predicted]:
-    """Each picture, with its share of the time, and what the network says of it.
-
-    A picture for which there is not enough memory fails for itself, the others of its batch do not.
-    """
+def _predict(
+    predictor: Predictor, pictures: Sequence[Picture], with_probabilities: bool
+) -> list[_Predicted | MemoryLimitError]:
+    """What `_seen` returns; a picture for which there is not enough memory fails for itself alone."""
     if not pictures:
         return []
-    start = time.perf_counter()
-    images = [picture.rgb_HWC for picture in pictures]
-    masks: Sequence[tuple[UInt8Array, Probabilities | None]]
     try:
-        if with_probabilities:
-            masks = predictor.predict_with_probabilities(images)
-        else:
-            masks = [(mask_HW, None) for mask_HW in predictor.predict(images)]
+        return list(_seen(predictor, pictures, with_probabilities))
     except Exception as error:
         if not out_of_memory(error):
             raise
         if len(pictures) == 1:
-            return [too_large(images[0].shape[:2], error)]
-        masks = []
-    if not masks:
-        return [
-            result for picture in pictures for result in _predict(predictor, [picture], with_probabilities)
-        ]
+            return [too_large(pictures[0].rgb_HWC.shape[:2], error)]
+    return [result for picture in pictures for result in _predict(predictor, [picture], with_probabilities)]
+
+
+def _seen(predictor: Predictor, pictures: Sequence[Picture], with_probabilities: bool) -> list[_Predicted]:
+    """Each picture, with its share of the time, and what the network says of it."""
+    start = time.perf_counter()
+    images = [picture.rgb_HWC for picture in pictures]
+    found: list[tuple[UInt8Array, Probabilities | None, Probabilities | None]]
+    if with_probabilities:
+        both = predictor.predict_with_probabilities(images)
+        found = [(mask_HW, every, road_plane(every, predictor.scheme)) for mask_HW, every in both]
+    elif any(picture.truth_HW is not None for picture in pictures):
+        found = [(mask_HW, None, road_HW) for mask_HW, road_HW in predictor.predict_with_road(images)]
+    else:
+        found = [(mask_HW, None, None) for mask_HW in predictor.predict(images)]
     share = (time.perf_counter() - start) / len(pictures)
     return [
-        (replace(picture, seconds=picture.seconds + share), *mask)
-        for picture, mask in zip(pictures, masks, strict=True)
+        (replace(picture, seconds=picture.seconds + share), *one)
+        for picture, one in zip(pictures, found, strict=True)
     ]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 from roadseg.documents import header, read_document, reading, to_json
 from roadseg.errors import OutputError
@@ -40,9 +40,14 @@ class Row:
     iou: float | None = None
     """Against its label, if there was one: of road for a road model, else the mean over classes."""
     counts: Counts | None = None
+    boundary: Counts | None = None
+    """Counts of outlines, as `metrics.boundary.BoundaryCounts`: of class 1 of two, else of every class."""
     error: str | None = None
     earlier: bool = False
     """Whether the row is of an earlier run into the same folder, which this one did not touch."""
+
+
+_ROW: Final = tuple(f.name for f in fields(Row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,10 @@ class RunReport:
     rows: list[Row] = field(default_factory=list)
     scores: Mapping[str, Any] | None = None
     """Plain types: scores computed from the sum of all counts."""
+    boundary: Mapping[str, Any] | None = None
+    """Plain types: the scores of outlines, and the sums that they come from."""
+    road: Mapping[str, Any] | None = None
+    """Plain types: the histogram of the probability of road, over all scored pictures, and its scores."""
     earlier_runs: list[Mapping[str, Any]] = field(default_factory=list)
     """Settings and times of the runs that left rows here."""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -169,8 +178,10 @@ class RunReport:
             "totals": self.totals(),
             "counts": self.counts,
             "scores": self.scores,
+            "boundary": self.boundary,
+            "road": self.road,
             "earlier_runs": self.earlier_runs,
-            "rows": [{f.name: getattr(row, f.name) for f in fields(Row)} for row in self.rows],
+            "rows": [{name: getattr(row, name) for name in _ROW} for row in self.rows],
         }
 
     @classmethod
@@ -188,8 +199,10 @@ class RunReport:
             command=data["command"],
             settings=data["settings"],
             classes=tuple(data["classes"]),
-            rows=[Row(**row) for row in data["rows"]],
+            rows=[Row(**{name: row[name] for name in _ROW if name in row}) for row in data["rows"]],
             scores=data["scores"],
+            boundary=data.get("boundary"),  # older versions had neither
+            road=data.get("road"),
             earlier_runs=data["earlier_runs"],
             started=datetime.fromisoformat(data["started"]),
             finished=datetime.fromisoformat(data["finished"]),

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Final, Protocol
@@ -98,6 +99,26 @@ class Album:
         if truth_HW is None:
             return draw(rgb_HWC, mask_HW, self.scheme, OPACITY)
         return difference(rgb_HWC, truth_HW, mask_HW, self.scheme.num_classes)
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The pictures of one data set in an album that several share: its keys need differ in it alone."""
+
+    album: Album
+    name: str
+
+    def add(self, key: str, rgb_HWC: UInt8Array, truth_HW: UInt8Array | None, mask_HW: UInt8Array) -> None:
+        """As `Album.add`."""
+        self.album.add(f"{self.name}/{key}", rgb_HWC, truth_HW, mask_HW)
+
+    def small(self, key: str) -> str | None:
+        """As `Album.small`."""
+        return self.album.small(f"{self.name}/{key}")
+
+    def large(self, key: str) -> str | None:
+        """As `Album.large`."""
+        return self.album.large(f"{self.name}/{key}")
 
 
 def _shrink(pixels: UInt8Array, side: int) -> UInt8Array:

@@ -160,6 +160,8 @@ def lines(
             axes.locator_params(axis="x", integer=True)
         if xlim is None:
             axes.margins(x=0.02)
+        if integer and len(places := {x for _, (xs, _) in series for x in xs}) == 1:
+            axes.set_xlim(min(places) - 1, max(places) + 1)  # else its ticks have fractions
         if len(series) > 1:
             axes.legend(ncols=2 if len(series) < 9 else 3)
 
