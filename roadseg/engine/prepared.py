@@ -40,7 +40,9 @@ class Prepared:
             size, network = self._find(image_BCHW)
         if size > count:
             filling = image_BCHW[-1:].expand(size - count, -1, -1, -1)
-            image_BCHW = torch.cat([image_BCHW, filling])
+            # in the layout of a full batch, for which the network was made ready
+            filled_BCHW = torch.cat([image_BCHW, filling])
+            image_BCHW = filled_BCHW.contiguous(memory_format=torch.channels_last)
         return network(image_BCHW)[:count]
 
     def _find(self, image_BCHW: Tensor) -> tuple[int, Network]:
