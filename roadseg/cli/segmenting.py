@@ -4,9 +4,10 @@ from pathlib import Path
 
 from roadseg.cli import render
 from roadseg.config import InferConfig, SegmentConfig
-from roadseg.engine.predict import Predictor
 from roadseg.engine.segment import segment
+from roadseg.engine.tiles import make_predictor
 from roadseg.media.find import find_images
+from roadseg.media.images import allow_pixels
 from roadseg.model.exported import load_weights
 from roadseg.report.run import Row, RunReport
 
@@ -26,7 +27,7 @@ def run_segment(
     jobs = find_images(*inputs, exclude=Path(config.out))
     checkpoint = load_weights(weights)
     digest = checkpoint.digest()
-    predictor = Predictor(checkpoint, infer)
+    predictor = make_predictor(checkpoint, infer)
     settings = {
         "command_line": render.command_line(),
         "inputs": inputs,
@@ -34,6 +35,7 @@ def run_segment(
         "weights_sha256": digest,
         "device": str(predictor.device),
         "imgsz": predictor.imgsz,
+        "tile": infer.tile,
         "threshold": infer.threshold,
         "ids": config.ids,
         "labels": config.labels,
@@ -46,7 +48,8 @@ def run_segment(
             def progress(row: Row, done: int, total: int) -> None:
                 update(done, total)
 
-            segment(config, predictor, jobs, report, progress)
+            with allow_pixels(config.max_megapixels * 10**6):
+                segment(config, predictor, jobs, report, progress)
     except BaseException:
         # else it was refused before it began, or could not write even that; --json has the error alone
         if report.finished and not as_json:

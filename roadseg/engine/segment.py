@@ -20,6 +20,7 @@ from roadseg.engine.predict import CALLS_AHEAD, Predictor
 from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader, score_run
 from roadseg.errors import OutputError, RoadsegError
 from roadseg.labels import UInt8Array
+from roadseg.media.crashes import Journal
 from roadseg.media.images import ImageJob, output_stems, read_rgb
 from roadseg.report.html.album import Album
 from roadseg.report.html.page import require_ours, write_page
@@ -77,7 +78,8 @@ def segment(
             write_page(page, segment_page(report, album))
 
     try:
-        _run(config, predictor, tasks, truth, writer, report, progress)
+        with Journal(out / f".{config.report_name}.reading") as journal:
+            _run(config, predictor, tasks, truth, writer, report, journal, progress)
     except BaseException as error:
         report.stopped_by = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else f"{error}" or repr(error)
         with contextlib.suppress(OutputError):  # the first error is the one to tell
@@ -163,7 +165,7 @@ def _root(job: ImageJob) -> Path | None:
 
 
 # Settings that make masks what they are: two runs into one folder must agree on them.
-_DECISIVE = ("weights", "imgsz", "threshold", "ids")
+_DECISIVE = ("weights", "imgsz", "tile", "threshold", "ids")
 
 
 def _earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | None:
@@ -200,6 +202,7 @@ def _run(
     truth: TruthReader | None,
     writer: ResultWriter,
     report: RunReport,
+    journal: Journal,
     progress: Progress | None,
 ) -> None:
     ahead = config.batch_size + config.workers
@@ -210,8 +213,9 @@ def _run(
             return task, None
         start = time.perf_counter()
         try:
-            rgb_HWC = read_rgb(task.job.path)
-            truth_HW = truth.read(task.job, rgb_HWC.shape[:2]) if truth else None
+            with journal.reading(task.job.path, *(truth.files(task.job) if truth else ())):
+                rgb_HWC = read_rgb(task.job.path)
+                truth_HW = truth.read(task.job, rgb_HWC.shape[:2]) if truth else None
         except RoadsegError as error:
             return task, error
         return task, Picture(task.name, task.outputs, rgb_HWC, truth_HW, time.perf_counter() - start)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 import roadseg
 from roadseg.config import ExportFormat, UNetConfig
+from roadseg.documents import parse_json
 from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 from roadseg.labels import LabelScheme
 from roadseg.media.output import cannot_write
@@ -226,7 +227,7 @@ def _read_torch(path: Path) -> Any:
             f"{path}: refused, because it is damaged, or holds Python objects, which could run code when "
             "loaded. Use a file that `roadseg train` wrote, or a .safetensors file."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # torch's unpickler raises about anything on damaged files
         raise CheckpointError(
             f"{path}: not a readable checkpoint; it is damaged. Copy it again, or use "
             f"{previous_of(path).name} beside it if there is one."
@@ -243,7 +244,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             f"{path}: not a readable safetensors file; it is damaged or cut short."
         ) from error
     try:
-        described = json.loads(metadata.get(METADATA_KEY, "{}"))
+        described = parse_json(metadata.get(METADATA_KEY, "{}"))
     except ValueError as error:
         raise CheckpointError(f"{path}: its description is not JSON; the file is damaged.") from error
     return {**described, "weights": weights}

@@ -30,6 +30,7 @@ def evaluate(
     boundary: Annotated[bool, typer.Option("--boundary/--no-boundary", help="Boundary IoU and F.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     imgsz: options.Imgsz = None,
+    tile: options.Tile = None,
     threshold: options.Threshold = InferConfig.threshold,
     batch_size: options.BatchSize = InferConfig.batch_size,
     workers: options.Workers = TrainConfig.workers,
@@ -44,9 +45,20 @@ def evaluate(
 
     common = EvalOptions(data, dataset, split, out, overwrite, workers, boundary, json, quiet, html)
     if predictions:
-        of_model = ("weights", "save_predictions", "imgsz", "threshold", "batch_size", "device", "amp")
+        of_model = (
+            "weights",
+            "save_predictions",
+            "imgsz",
+            "tile",
+            "threshold",
+            "batch_size",
+            "device",
+            "amp",
+        )
         options.refuse_given(ctx, of_model, "--predictions are scored without a model")
         raise typer.Exit(run_predictions(common, predictions, prediction_format, classes))
     options.refuse_given(ctx, ("prediction_format", "classes"), "these belong to --predictions")
-    config = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
+    config = InferConfig(
+        device=device, imgsz=imgsz, tile=tile, threshold=threshold, batch_size=batch_size, amp=amp
+    )
     run_evaluation(common, weights, save_predictions, config)

@@ -39,6 +39,10 @@ def segment(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
     threshold: options.Threshold = InferConfig.threshold,
     imgsz: options.Imgsz = None,
+    tile: options.Tile = None,
+    max_megapixels: Annotated[
+        int, typer.Option(help="Refuse larger pictures: a small file may hold a huge one.")
+    ] = SegmentConfig.max_megapixels,
     batch_size: options.BatchSize = InferConfig.batch_size,
     workers: options.Workers = SegmentConfig.workers,
     device: options.Device = InferConfig.device,
@@ -56,7 +60,11 @@ def segment(
         out=str(out), overlay=overlay, opacity=opacity, save_probs=save_probs, ids=ids,
         existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
         labels=str(labels) if labels else None, label_format=label_format,
-        shard=parse_shard(shard), fail_fast=fail_fast, html=html, batch_size=batch_size, workers=workers,
+        shard=parse_shard(shard), fail_fast=fail_fast, html=html,
+        batch_size=1 if tile else batch_size, workers=1 if tile else workers,  # tiles are for huge pictures
+        max_megapixels=max_megapixels,
     )  # fmt: skip
-    infer = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
+    infer = InferConfig(
+        device=device, imgsz=imgsz, tile=tile, threshold=threshold, batch_size=batch_size, amp=amp
+    )
     raise typer.Exit(run_segment(inputs, weights, config, infer, json, quiet))
