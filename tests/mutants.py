@@ -4,6 +4,7 @@ Blind damage (bits, bytes, cuts, spans) alone would hardly get behind the checks
 outer seal also has a mutator that damages what is inside and seals it again.
 """
 
+import copy
 import io
 import json
 import math
@@ -182,7 +183,7 @@ def odd_json(data: bytes, rng: random.Random) -> bytes:
             other, place = rng.choice(places)
             holder[key] = json.loads(json.dumps(other[place]))  # a copy: no document holds itself
         else:
-            holder[key] = rng.choice(_ODD_VALUES)
+            holder[key] = copy.deepcopy(rng.choice(_ODD_VALUES))
     return json.dumps(document).encode()
 
 

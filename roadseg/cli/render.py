@@ -1,12 +1,13 @@
 """What people see: tables on stdout, progress and errors on stderr. Every print of roadseg is in here."""
 
+import re
 import shlex
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -16,8 +17,27 @@ from roadseg.documents import to_json
 
 Update = Callable[[int, int], None]
 
-out = Console(soft_wrap=True, highlight=False, emoji=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+# Control characters (a line's end and a tab aside), changes of the writing's direction, and what no encoding
+# has: in a file's name they could steer a terminal, disguise the name, or end the run.
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """The text with whatever would steer a terminal as an escape: `\\x1b`."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+class _Console(Console):
+    """A console that texts from anywhere can be printed on."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(printable(each) if isinstance(each, str) else each for each in objects), **options)
+
+
+out = _Console(soft_wrap=True, highlight=False, emoji=False)
+err = _Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 # Without a terminal, progress is a line each time this many seconds have passed.
 PLAIN_INTERVAL = 10.0
@@ -32,17 +52,18 @@ def command_line() -> str:
 
 def error(text: str) -> None:
     """Print a mistake of the user's, on stderr."""
-    err.print(Text.assemble(("error: ", "bold red"), text))
+    err.print(Text.assemble(("error: ", "bold red"), printable(text)))
 
 
 def note(text: str) -> None:
     """Print a line for people, on stderr."""
-    err.print(Text(text))
+    err.print(Text(printable(text)))
 
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one machine-readable document, on stdout."""
-    sys.stdout.write(to_json(document))
+    # a name that is no Unicode comes as lone surrogates: as in files, they become JSON's escape
+    sys.stdout.write(to_json(document).encode("utf-8", "backslashreplace").decode())
 
 
 class Pace:
@@ -69,6 +90,7 @@ class Pace:
 @contextmanager
 def progress(title: str, unit: str, quiet: bool = False) -> Iterator[Update]:
     """Show how far a job is: a bar with rate and time left on a terminal, else now and then a plain line."""
+    title = printable(title)
     if quiet:
         yield lambda done, total: None
     elif not err.is_terminal:
@@ -117,11 +139,11 @@ def duration(seconds: float) -> str:
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """Print a table on stdout; the first column is text, the others are numbers."""
-    grid = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    grid = Table(title=printable(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
     for i, column in enumerate(columns):
-        grid.add_column(column, justify="left" if i == 0 else "right", header_style="dim")
+        grid.add_column(printable(column), justify="left" if i == 0 else "right", header_style="dim")
     for row in rows:
-        grid.add_row(*map(Text, row))
+        grid.add_row(*(Text(printable(cell)) for cell in row))
     out.print(grid)
 
 

@@ -236,6 +236,8 @@ def read_raw_label(path: Path, values: Collection[RawValue]) -> UInt8Array:
 
 
 def _load(path: Path) -> Image.Image:
+    if path.exists() and not path.is_file():  # a pipe would block for ever
+        raise DatasetError(f"{path}: is no regular file; save the label to a file first")
     try:
         with Image.open(path, formats=FORMATS) as picture:
             if picture.width * picture.height > max_pixels():

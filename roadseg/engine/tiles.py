@@ -8,7 +8,7 @@ a tile, which is not used, and a look at all of the picture (`UNetConfig.context
 Shapes: h w pixels of the picture as it is seen, H W of the picture itself, S rows of it, K planes of logits.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ class TiledPredictor(Predictor):
             return height, width
         return fit_size(height, width, self.config.imgsz, self.backend.stride)
 
-    def _bands(self, rgb_HWC: UInt8) -> Iterator[Tensor]:
+    def _bands(self, rgb_HWC: UInt8) -> Generator[Tensor, None, None]:
         """The logits of the picture as it is seen, from the top down, in bands: Kbw."""
         size = self._seen_size(rgb_HWC.shape[0], rgb_HWC.shape[1])
         seen_hwC = rgb_HWC
@@ -202,5 +202,6 @@ def enlarged(bands: Iterator[Tensor], seen: tuple[int, int], size: tuple[int, in
             strip_KSw = torch.lerp(upper, lower, part)
             yield F.interpolate(strip_KSw[None], (strip_KSw.shape[1], columns), mode="bilinear")[0]
         top = ready
-        if top < rows:
-            held, first = held[:, int(above[top]) - first :], int(above[top])
+        if top < rows:  # what lies above the next row's place is done with
+            done = min(int(above[top]) - first, held.shape[1])
+            held, first = held[:, done:], first + done

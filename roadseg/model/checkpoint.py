@@ -221,6 +221,7 @@ def _read_torch(path: Path) -> Any:
             f"{previous_of(path).name} beside it if there is one."
         )
     try:
+        _require_whole(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
@@ -232,6 +233,21 @@ def _read_torch(path: Path) -> Any:
             f"{path}: not a readable checkpoint; it is damaged. Copy it again, or use "
             f"{previous_of(path).name} beside it if there is one."
         ) from error
+
+
+def _require_whole(path: Path) -> None:
+    """ValueError or an error of zipfile's unless all that the file claims to hold is in it, undamaged.
+
+    torch looks at no checksum, and gets memory for what a packed member says it unpacks to.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("torch packs nothing")
+        if sum(member.file_size for member in members) > path.stat().st_size:
+            raise ValueError("it claims more than it holds")
+        if archive.testzip() is not None:
+            raise ValueError("its checksums are wrong")
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
