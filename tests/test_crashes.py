@@ -36,6 +36,7 @@ def write_jpeg(path: Path, seed: int, deadly: bool = False) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["SIGSEGV", "SIGABRT"])
 def test_a_decoder_that_crashes_the_process(tmp_path: Path, kind: str) -> None:
     frames, out = tmp_path / "frames", tmp_path / "out"
