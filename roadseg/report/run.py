@@ -185,6 +185,8 @@ class RunReport:
         """The report that `to_dict` gave. ValueError, KeyError or TypeError when it is none."""
         if data["schema"] != header("segment")["schema"]:
             raise ValueError(f"it is {data['schema']}, not roadseg/segment")
+        if not all(isinstance(name, str) for name in data["classes"]):
+            raise ValueError(f"its classes are {data['classes']}, and no names")
         for row in data["rows"]:
             _require_row(row, len(data["classes"]))
         return cls(
