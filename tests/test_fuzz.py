@@ -13,7 +13,7 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from roadseg.config import InferConfig, TrainConfig
 from roadseg.dataset.archives import find_archives
 from roadseg.dataset.samples import Sample, read_label
 from roadseg.documents import to_json
+from roadseg.engine.evaluation import ImageResult, gather, scores_document
 from roadseg.engine.predict import Predictor
 from roadseg.engine.results import score_run
 from roadseg.engine.runs import read_recipe
@@ -36,6 +37,7 @@ from roadseg.errors import RoadsegError
 from roadseg.labels import ENCODINGS, LabelScheme, get_scheme
 from roadseg.media.images import read_rgb
 from roadseg.media.video import FFmpegReader
+from roadseg.metrics import ConfusionMatrix, scores
 from roadseg.model.checkpoint import load_checkpoint, save_checkpoint
 from roadseg.model.exported import load_weights
 from roadseg.report.compare import compare
@@ -197,7 +199,11 @@ def documents() -> dict[str, bytes]:
     report = RunReport(command="segment", settings={"imgsz": 64}, classes=("background", "road"), rows=rows)
     report.scores = score_run(report)
     report.write(Path(FOLDER[0]), "seed")
+    counts = ConfusionMatrix.from_counts([[5, 2, 0], [1, 4, 0]])
+    image = ImageResult("a", counts, scores(counts, report.classes))
+    evaluation = scores_document(gather(get_scheme("road"), [image, replace(image, key="b")]), {"imgsz": 64})
     return {
+        "scores.json": to_json(evaluation).encode(),
         "scheme.json": json.dumps(scheme).encode(),
         "recipe.json": json.dumps(TrainConfig(data=("x",)).to_dict()).encode(),
         "report.json": Path(FOLDER[0], "seed.json").read_bytes(),
@@ -211,10 +217,11 @@ def check_document(path: Path, case: Case) -> None:
     elif path.name == "recipe.json":
         TrainConfig.from_dict(read_recipe(str(path)))
     else:
-        report = RunReport.read(path)  # as --skip-existing does
-        report.scores = score_run(report)
-        assert report.to_csv()
-        assert to_json(report.to_dict())
+        if path.name == "report.json":
+            report = RunReport.read(path)  # as --skip-existing does
+            report.scores = score_run(report)
+            assert report.to_csv()
+            assert to_json(report.to_dict())
         document = find_documents(path)[0]
         whole = path.with_name("whole.json"), json.loads(case.seed)
         to_html(compare(make_runs([document] if case.data == case.seed else [whole, document])))
