@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from clips import make_clip
 from conftest import street, tiny_checkpoint, write_png
 from mutants import png_chunk
 from PIL import Image
@@ -30,6 +31,7 @@ from roadseg.dataset.samples import Sample, read_label
 from roadseg.engine.runs import read_recipe
 from roadseg.errors import CheckpointError, ConfigError, DatasetError, MediaError, RoadsegError
 from roadseg.labels import ENCODINGS, get_scheme
+from roadseg.media import video_source
 from roadseg.media.find import find_images
 from roadseg.media.images import read_rgb
 from roadseg.media.video import FFmpegReader
@@ -236,6 +238,16 @@ def test_a_video_of_huge_pictures(tmp_path: Path) -> None:
     path.write_bytes(b"YUV4MPEG2 W60000 H60000 F25:1 C420jpeg\nFRAME\n" + bytes(1000))
     with pytest.raises(MediaError):
         list(FFmpegReader(str(path), lambda height, width: (32, 32)))
+
+
+@pytest.mark.parametrize("codec", ["libx264", "ffv1", "mpeg4"])
+def test_a_frame_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str) -> None:
+    path = make_clip(tmp_path / "a.mkv", 4, (48, 64), codec=codec, options={"g": "6"})
+    with FFmpegReader(str(path), lambda height, width: (32, 32)) as reader:
+        assert len(list(reader)) == 4
+    monkeypatch.setattr(video_source, "_MOST_PIXELS", 48 * 64 - 1)
+    with pytest.raises(MediaError, match="not one frame"):
+        FFmpegReader(str(path), lambda height, width: (32, 32))
 
 
 def test_json_nested_too_deeply(tmp_path: Path) -> None:
