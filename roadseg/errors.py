@@ -36,5 +36,9 @@ class OutputError(RoadsegError):
     """A result cannot be written, or writing it would overwrite something."""
 
 
+class LongNameError(OutputError):
+    """A result's name is too long for its disk; the next one may well be written."""
+
+
 class ExtraError(RoadsegError):
     """An optional part of roadseg is not installed."""

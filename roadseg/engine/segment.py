@@ -18,7 +18,7 @@ from roadseg.engine.ahead import map_ahead
 from roadseg.engine.pages import reopener
 from roadseg.engine.predict import CALLS_AHEAD, Predictor
 from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader, score_run
-from roadseg.errors import OutputError, RoadsegError
+from roadseg.errors import LongNameError, OutputError, RoadsegError
 from roadseg.labels import UInt8Array
 from roadseg.media.crashes import Journal
 from roadseg.media.images import ImageJob, output_stems, read_rgb
@@ -226,7 +226,8 @@ def _run(
             error = _record(*pending.popleft(), report)
             if progress:
                 progress(report.rows[-1], len(report.rows), len(tasks))
-            if isinstance(error, OutputError) or (error and config.fail_fast):
+            hopeless = isinstance(error, OutputError) and not isinstance(error, LongNameError)
+            if error and (hopeless or config.fail_fast):
                 raise error
 
     def look(batch: list[_Read]) -> tuple[list[_Read], Iterator[_Predicted]]:

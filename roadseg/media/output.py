@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from roadseg.errors import MediaError, OutputError
+from roadseg.errors import LongNameError, OutputError
 from roadseg.labels import RGB, UInt8Array
 
 JPEG_SIDE: Final = 65500  # libjpeg's limit
@@ -24,6 +24,7 @@ _REMEDIES: Final = {
     errno.EACCES: "choose an output folder that you may write to",
     errno.EPERM: "choose an output folder that you may write to",
     errno.EROFS: "choose an output folder on a disk that can be written to",
+    errno.ENAMETOOLONG: "choose an output folder with a shorter path, or shorten the name",
     errno.EISDIR: "a folder is in its place: move it away, or choose another output folder",
     errno.ENOTDIR: "a file is in the place of its folder: move it away, or choose another output folder",
     errno.EEXIST: "a file is in the place of its folder: move it away, or choose another output folder",
@@ -50,15 +51,11 @@ def atomic_write(path: Path, data: bytes | memoryview) -> None:
         raise cannot_write(path, error) from error
 
 
-def cannot_write(path: Path, error: OSError) -> OutputError | MediaError:
-    """The error that tells what the system's own means for `path`, and what to do.
-
-    A name that is too long is its input's fault (MediaError): the next result may well be written.
-    """
-    if error.errno == errno.ENAMETOOLONG:
-        return MediaError(f"{path}: cannot be written ({error.strerror}); shorten the name of the input")
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """The error that tells what the system's own means for `path`, and what to do."""
+    kind = LongNameError if error.errno == errno.ENAMETOOLONG else OutputError
     remedy = _REMEDIES.get(error.errno or 0, "choose another output folder")
-    return OutputError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
+    return kind(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
 
 
 def write_text(path: Path, text: str) -> None:

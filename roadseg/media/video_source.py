@@ -48,7 +48,8 @@ def video_stream(container: av.container.InputContainer, source: str) -> av.Vide
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:  # the cover of a song
             # FFmpeg's own limit would let a few bytes ask for gigabytes a frame, in each of its threads
-            stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}
+            if stream.codec_context is not None:  # of a known codec
+                stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}
             return stream
     raise MediaError(f"{source}: holds no video stream; give a video, or pictures to `roadseg segment`")
 
