@@ -23,7 +23,7 @@ from roadseg.model.checkpoint import save_checkpoint
 from roadseg.report.compare import Comparison, compare
 from roadseg.report.load import find_documents, make_runs
 from roadseg.report.present import to_html, to_markdown
-from roadseg.report.tally import Tally
+from roadseg.report.resampling import Resampler
 
 ROAD = ("background", "road")
 
@@ -105,7 +105,7 @@ def test_tallies_score_like_the_metrics(kinds: int) -> None:
     counts = random_counts(0, 7, kinds)
     counts[2, 1] = counts[2, :, 1] = 0  # a picture without class 1
     times = np.array([[2, 0, 1, 0, 3, 1, 0]])
-    found = Tally(counts, classes).scores(times.astype(np.float64))
+    found = Resampler(counts, classes).scores(times.astype(np.float64))
     drawn = [counts[i] for i in range(7) for _ in range(times[0, i])]
     whole = scores(ConfusionMatrix.from_counts(np.sum(drawn, axis=0).tolist()), classes)
     each = per_image([scores(ConfusionMatrix.from_counts(c.tolist()), classes) for c in drawn], classes)
@@ -140,7 +140,7 @@ def test_the_interval_is_that_of_scipy() -> None:
     stats = pytest.importorskip("scipy.stats")
     counts = random_counts(3, 60, 2)
     other = random_counts(4, 60, 2, truth=counts.sum(2))
-    one, two = (Tally(c, ROAD) for c in (counts, other))
+    one, two = (Resampler(c, ROAD) for c in (counts, other))
     ours = np.concatenate(
         [two.scores(d)["road IoU"] - one.scores(d)["road IoU"] for d in draws(60, 0, 20_000)]
     )

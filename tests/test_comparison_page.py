@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_compare import NASTY, compared, document, random_counts
+from test_comparison_pictures import NASTY as NASTY_FILE
+from test_comparison_pictures import flat, keep, two
 
 from roadseg.report.present import to_html
 
@@ -93,3 +95,33 @@ def test_light_and_dark_and_no_sideways_scrolling(browser: "webdriver.Chrome", w
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert papers[0] == "rgb(255, 255, 255)"
     assert papers[1] != papers[0]
+
+
+def test_kept_pictures_are_enlarged(browser: "webdriver.Chrome", tmp_path: Path) -> None:
+    """The last test: it opens a page of its own, of runs that kept pictures."""
+    comparison = two(tmp_path)
+    keep(tmp_path / "A", {NASTY_FILE: flat(1), "b": flat(2)})
+    keep(tmp_path / "B", {NASTY_FILE: flat(3)})
+    page = tmp_path / "pictures.html"
+    page.write_text(to_html(comparison), encoding="utf-8")
+    browser.get_log("performance")
+    browser.get(page.as_uri())
+    state = (
+        "const v = document.getElementById('viewer');"
+        "return [v.open, v.querySelector('b').textContent, v.querySelector('span').textContent, "
+        "v.querySelector('img').src]"
+    )
+    browser.execute_script("document.querySelector('.shot').click()")
+    assert browser.execute_script(state) == [True, NASTY_FILE, "A: road IoU 50.00 %", flat(1)]
+    browser.execute_script("document.querySelector('#viewer .next').click()")
+    assert browser.execute_script(state) == [True, NASTY_FILE, "B: road IoU 100.00 %", flat(3)]
+    browser.execute_script("document.querySelector('#viewer .close').click()")
+    assert browser.execute_script(state)[0] is False
+    for width in (360, 1280):
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert all(url == page.as_uri() or url.startswith("data:") for url in asked), asked
+    assert browser.get_log("browser") == []

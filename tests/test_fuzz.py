@@ -31,8 +31,8 @@ from roadseg.dataset.samples import Sample, read_label
 from roadseg.documents import to_json
 from roadseg.engine.evaluation import ImageResult, gather, scores_document
 from roadseg.engine.predict import Predictor
-from roadseg.engine.results import score_run
 from roadseg.engine.runs import read_recipe
+from roadseg.engine.scoring import score_run
 from roadseg.errors import RoadsegError
 from roadseg.labels import ENCODINGS, LabelScheme, get_scheme
 from roadseg.media.images import read_rgb
@@ -197,7 +197,7 @@ def documents() -> dict[str, bytes]:
         Row(input="c.png", status="failed", error="is no picture"),
     ]  # fmt: skip
     report = RunReport(command="segment", settings={"imgsz": 64}, classes=("background", "road"), rows=rows)
-    report.scores = score_run(report)
+    score_run(report, [])
     report.write(Path(FOLDER[0]), "seed")
     counts = ConfusionMatrix.from_counts([[5, 2, 0], [1, 4, 0]])
     image = ImageResult("a", counts, scores(counts, report.classes))
@@ -219,7 +219,7 @@ def check_document(path: Path, case: Case) -> None:
     else:
         if path.name == "report.json":
             report = RunReport.read(path)  # as --skip-existing does
-            report.scores = score_run(report)
+            score_run(report, [])
             assert report.to_csv()
             assert to_json(report.to_dict())
         document = find_documents(path)[0]

@@ -23,7 +23,6 @@ from mutants import png_chunk
 from PIL import Image
 from test_cli import run
 
-from roadseg.cli import render
 from roadseg.config import TrainConfig
 from roadseg.dataset import archives
 from roadseg.dataset.archives import find_archives
@@ -101,11 +100,6 @@ def test_segment_takes_every_name(place: Path) -> None:
     assert again.exit_code == 3
     assert "\x1b[31m" not in again.output
     assert "\\x1b[31m" in again.stderr
-
-
-def test_what_steers_a_terminal_is_shown_as_an_escape() -> None:
-    text = "a\x1b[2J\x9b31m\u202e\udcff\ttab\nline é \U0001f600"
-    assert render.printable(text) == "a\\x1b[2J\\x9b31m\\u202e\\udcff\ttab\nline é \U0001f600"
 
 
 def test_names_too_long_for_their_results_fail_alone(tmp_path: Path) -> None:

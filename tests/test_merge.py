@@ -30,7 +30,11 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seven labelled pictures, one of them damaged, segmented in one run and in three shards."""
+    """Seven labelled pictures, one of them damaged, segmented in one run and in three shards.
+
+    One by one: the network rounds a batch by its size, which moves a few pixels to the next level of the
+    histogram of probabilities.
+    """
     place = tmp_path_factory.mktemp("merge")
     save_checkpoint(tiny_checkpoint(), place / "tiny.pt")
     for i in range(7):
@@ -39,7 +43,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_png(place / "in" / name, rgb_HWC)
         write_png(place / "labels" / name, np.where(label_HW == 7, 255, 0).astype(np.uint8))
     (place / "in" / "2.png").write_bytes((place / "in" / "2.png").read_bytes()[:200])
-    common = (place / "in", "-w", place / "tiny.pt", "--labels", place / "labels", "--device", "cpu", "-q")
+    one_by_one = ("--device", "cpu", "--batch-size", 1, "-q")
+    common = (place / "in", "-w", place / "tiny.pt", "--labels", place / "labels", *one_by_one)
     assert run("segment", *common, "--out", place / "whole").exit_code == 3
     for i in (1, 2, 3):
         run("segment", *common, "--out", place / "parts", "--shard", f"{i}/3")
@@ -66,10 +71,12 @@ def test_merged_shards_are_the_whole_run(place: Path, tmp_path: Path, by_files: 
     lines = merged["settings"].pop("command_line")
     assert all(f"--shard {i}/3" in lines for i in (1, 2, 3))
     del whole["settings"]["command_line"]
-    for name in ("counts", "scores", "classes", "settings", "stopped_by", "shard"):
+    for name in ("counts", "scores", "boundary", "road", "classes", "settings", "stopped_by", "shard"):
         assert merged[name] == whole[name], name
     assert {**merged["totals"], "seconds": 0} == {**whole["totals"], "seconds": 0}
     assert merged["scores"]["global"]["pixels"] > 0
+    assert merged["road"]["images"] == 6
+    assert sum(map(sum, merged["road"]["counts"])) == merged["scores"]["global"]["pixels"]
     with outs[1].open(encoding="utf-8-sig", newline="") as file:
         assert [row["input"] for row in csv.DictReader(file)] == [row["input"] for row in whole["rows"]]
     assert "road IoU" in outs[2].read_text()

@@ -178,16 +178,9 @@ def test_categories_and_instances_equal_the_official_script(
 ) -> None:
     """From one run over the 19 classes, as `eval --predictions` does it."""
     samples = find_samples(tree, "val")
-    monkeypatch.setattr(np, "in1d", np.isin, raising=False)  # the script's name for it, gone in numpy 2.4
     add_instances(samples)
     without_caravans(tree / "results")
-    theirs = run_official(samples, tree / "results", instances=True)
-    scheme = get_scheme("cityscapes19")
-    files = match_predictions(tree / "results", samples)
-    form = get_format("cityscapes-labelIds", scheme)
-    ours = scores_document(
-        score_predictions(files, form, samples, Measures(scheme, boundary=False), workers=2)
-    )
+    ours, theirs = run_with_instances(samples, tree / "results", monkeypatch)
 
     for name, scores in ours["categories"]["scores"]["per_class"].items():
         assert scores["iou"] == theirs["categoryScores"][name]
@@ -197,20 +190,104 @@ def test_categories_and_instances_equal_the_official_script(
     instances = ours["instances"]["scores"]
     assert ours["instances"]["images"] == 5
     assert instances["instances"] > 20
+    assert_instances_equal(instances, theirs)
     printed = capsys.readouterr().out
     for name, iiou in instances["per_class"].items():
-        expected = theirs["classInstScores"][name]
-        # Their sums are rounded after every object, ours once: equal to the last digit but one or two.
-        if iiou is None:
-            assert np.isnan(expected)
-        else:
-            assert iiou == pytest.approx(expected, rel=1e-13)
+        if iiou is not None:
             assert f"{ours['scores']['per_class'][name]['iou']:>5.3f}    {iiou:>5.3f}" in printed
-    for name, iiou in instances["per_category"].items():
-        assert iiou == pytest.approx(theirs["categoryInstScores"][name], rel=1e-13)
-    assert instances["mean_iiou"] == pytest.approx(theirs["averageScoreInstClasses"], rel=1e-13)
-    assert instances["mean_category_iiou"] == pytest.approx(theirs["averageScoreInstCategories"], rel=1e-13)
     assert 0.1 < instances["mean_iiou"] < 0.9
+
+
+def run_with_instances(
+    samples: list[Sample], predictions: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Our scores.json and the script's result, of the same files."""
+    monkeypatch.setattr(np, "in1d", np.isin, raising=False)  # the script's name for it, gone in numpy 2.4
+    theirs = run_official(samples, predictions, instances=True)
+    scheme = get_scheme("cityscapes19")
+    files = match_predictions(predictions, samples)
+    form = get_format("cityscapes-labelIds", scheme)
+    measures = Measures(scheme, boundary=False)
+    return scores_document(score_predictions(files, form, samples, measures, workers=2)), theirs
+
+
+def assert_instances_equal(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Their sums are rounded after every object, ours once: equal to the last digit but one or two."""
+
+    def assert_same(iiou: float | None, expected: float) -> None:
+        assert np.isnan(expected) if iiou is None else iiou == pytest.approx(expected, rel=1e-13)
+
+    for kind, scores in (("per_class", "classInstScores"), ("per_category", "categoryInstScores")):
+        for name, iiou in ours[kind].items():
+            assert_same(iiou, theirs[scores][name])
+    assert_same(ours["mean_iiou"], theirs["averageScoreInstClasses"])
+    assert_same(ours["mean_category_iiou"], theirs["averageScoreInstCategories"])
+
+
+VOID_WITH_NUMBERS = (1, 4, 5, 6, 29, 30)  # own car, static, dynamic, ground, caravan, trailer
+
+
+def write_objects(root: Path, seed: int) -> None:
+    """Three pictures full of objects: boxes, from a pixel to a fifth of the picture, over each other.
+
+    They are of some of the classes that have instances, of void labels, and groups without a number; some
+    come in two parts. Each is found, found in part, missed, or taken for its neighbour in the category.
+    """
+    rng = np.random.default_rng(seed)
+    evaluated = [label.id for label in CITYSCAPES_LABELS if label.has_instances and not label.ignore_in_eval]
+    present = rng.choice(evaluated, rng.integers(2, len(evaluated)), replace=False)  # the others never are
+    for i in range(3):
+        truth = rng.choice([7, 8, 11, 21, 23], (6, 10)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+        prediction = np.where(rng.random(truth.shape) < 0.9, truth, rng.choice([0, 7, 23], truth.shape))
+        instances = truth.astype(np.uint16)
+        for number in [*range(38), 998, 999]:
+            label = int(rng.choice(VOID_WITH_NUMBERS if rng.random() < 0.2 else present))
+            group = rng.random() < 0.15
+            taken = rng.choice([label, int(rng.choice(present)), 7, 0], p=[0.6, 0.2, 0.1, 0.1])
+            share = rng.choice([0.0, 0.5, 1.0])
+            for _ in range(rng.integers(1, 3)):
+                height, width = (1, 1) if rng.random() < 0.3 else rng.integers(1, 20, 2)
+                y, x = rng.integers(0, truth.shape[0]), rng.integers(0, truth.shape[1])
+                box = np.s_[y : y + height, x : x + width]
+                truth[box] = label
+                instances[box] = label if group else label * 1000 + number
+                seen = rng.random(truth[box].shape) < share
+                prediction[box] = np.where(seen, taken, rng.choice([7, 0, *present], truth[box].shape))
+        name = f"munster_{i:06}_000019"
+        prediction[np.isin(prediction, (29, 30))] = 0  # the one difference that `metrics.cityscapes` tells of
+        for path, pixels in (
+            (f"leftImg8bit/val/munster/{name}_leftImg8bit.png", np.zeros((*truth.shape, 3), np.uint8)),
+            (f"gtFine/val/munster/{name}_gtFine_labelIds.png", truth),
+            (f"gtFine/val/munster/{name}_gtFine_instanceIds.png", instances),
+            (f"results/{name}.png", prediction.astype(np.uint8)),
+        ):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(root / path)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_objects_equal_the_official_script(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_objects(tmp_path, seed)
+    samples = find_samples(tmp_path, "val")
+    ours, theirs = run_with_instances(samples, tmp_path / "results", monkeypatch)
+    assert_instances_equal(ours["instances"]["scores"], theirs)
+    for name, scores in ours["scores"]["per_class"].items():
+        expected = theirs["classScores"][name]
+        assert np.isnan(expected) if scores["iou"] is None else scores["iou"] == expected
+    # what was meant to be there is: lone pixels, objects found, missed and in part; groups and void are not
+    each = [Instance(*counts) for counts in ours["instances"]["counts"]]
+    assert any(one.pixels == 1 for one in each)
+    assert any(one.pixels > 200 for one in each)
+    assert any(one.found == 0 for one in each)
+    assert any(0 < one.found < one.category_found for one in each)
+    known = [np.array(Image.open(path)) for path in sorted(tmp_path.glob("gtFine/*/*/*_instanceIds.png"))]
+    numbered = np.concatenate([np.unique(ids[ids > 1000]) // 1000 for ids in known])
+    assert set(numbered) & set(VOID_WITH_NUMBERS)
+    assert len(each) == (~np.isin(numbered, VOID_WITH_NUMBERS)).sum()
+    assert any(((ids >= 24) & (ids < 1000)).any() for ids in known)
+    assert None in ours["instances"]["scores"]["per_class"].values()
 
 
 def test_objects_worked_by_hand() -> None:

@@ -350,6 +350,18 @@ def test_a_declared_format_that_makes_one_class_of_several_values_writes_nothing
     assert not (tmp_path / "out").exists()
 
 
+def test_predictions_of_16_bits_are_refused_with_what_to_do(sequences: Path, tmp_path: Path) -> None:
+    for one in perfect(sequences, tmp_path / "p"):
+        path = tmp_path / "p" / f"{one.key}.png"
+        deep = np.array(Image.open(path)).astype(np.uint16) * 257  # 0 and 65535
+        Image.fromarray(deep).save(path)
+    for given in ((), ("--prediction-format", "road-mask")):
+        result = score(sequences, tmp_path, *given)
+        assert result.exit_code == 1
+        assert "has values up to 65535 where 8-bit class numbers belong; save it as an 8-bit" in result.stderr
+        assert not (tmp_path / "e").exists()
+
+
 def test_files_of_no_picture_are_named(tmp_path: Path) -> None:
     samples = [sample("a", "images/a.png", "masks/a.png")]
     for name in ("a", "lost"):

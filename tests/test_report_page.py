@@ -106,6 +106,15 @@ def test_text_of_a_drawing_is_shown_as_it_is() -> None:
     assert "b" not in drawn.tags
 
 
+def test_the_course_of_one_epoch_has_whole_epochs_on_its_axis() -> None:
+    for epochs in ([3.0], [3.0, 4.0]):
+        course = [("loss", (epochs, [0.5] * len(epochs)))]
+        svg = plots.lines("loss", course, xlabel="epoch", ylabel="loss", integer=True)
+        ticks = re.findall(r">([\d.]+)</text>", svg.partition(">epoch<")[0])
+        assert ticks
+        assert all(float(tick).is_integer() for tick in ticks), ticks
+
+
 def test_a_drawing_has_no_colour_of_its_own_and_shares_no_name() -> None:
     first, second = (plots.histogram(label, [0.1, 0.9], "x") for label in ("one", "two"))
     colors = re.findall(r"(?:fill|stroke): ?([^;\"]+)", first)
@@ -270,6 +279,10 @@ def test_segment_with_labels(cityscapes: Path, tmp_path: Path, tiny_weights: Pat
         "Confusion",
         "IoU of road of each picture",
         "missed: road, but not found",
+        "Precision over recall",
+        "IoU over the threshold",
+        "Reliability",
+        "Boundary F",
     ):
         assert part in text
     report = json.loads((out / "report.json").read_text())
@@ -370,7 +383,12 @@ def test_train(cityscapes: Path, tmp_path: Path) -> None:
         "IoU of road, validation",
         "Training loss",
         "Learning rate",
-        "Confusion on cityscapes, best epoch",
+        "Confusion – cityscapes val, epoch",
+        "Further scores",
+        "Precision over recall",
+        "IoU of road of each picture",
+        "missed: road, but not found",
+        "95 %:",
     ):
         assert part in page.text
     assert "2 of 2 epochs" in page.text
@@ -386,13 +404,15 @@ def test_a_video_that_was_not_all_well() -> None:
     document = {
         "settings": {"input": "<drive>.mp4"}, "frames_written": 2, "seconds": 1.0, "width": 4, "height": 2,
         "frames_per_second": 2.0, "codec": "h264", "damaged": 3, "missing": 0, "stopped_by": "interrupted",
-        "mean_road_percent": 40.0, "mean_confidence": 0.9, "mean_changed_percent": 1.0, "passed_over": [],
-        "left_out": ["subtitles: <b>"], "roadseg_version": "0",
+        "mean_road_percent": 40.0, "mean_confidence": 0.9, "mean_changed_percent": 1.0,
+        "mean_consistency": None, "passed_over": [], "left_out": ["subtitles: <b>"], "roadseg_version": "0",
     }  # fmt: skip
     from roadseg.report.html.video import _page
 
     rows = [
-        dict.fromkeys(("seconds", "road_percent", "changed_percent", "confidence"), float(i)) for i in (0, 1)
+        dict.fromkeys(("seconds", "road_percent", "changed_percent", "confidence"), float(i))
+        | {"consistency": math.nan}
+        for i in (0, 1)
     ]
     html = render(_page(document, rows, []))
     assert "3 packets or frames were damaged; it was interrupted before its end" in Seen(html).text

@@ -388,8 +388,11 @@ def test_grey_saved_as_colour(tmp_path: Path, mode: str) -> None:
 
 def test_sixteen_bits(tmp_path: Path) -> None:
     assert read(tmp_path, Image.fromarray(np.array([[0, 1, 255]], np.uint16)), "road-index") == [[0, 1, 255]]
-    with pytest.raises(DatasetError, match="where 8-bit class numbers belong"):
-        read(tmp_path, Image.fromarray(np.array([[0, 7000]], np.uint16)), "road-index")
+    deep = Image.fromarray(np.array([[0, 7000]], np.uint16))
+    with pytest.raises(DatasetError, match=r"up to 7000 where 8-bit class numbers belong; save it"):
+        read(tmp_path, deep, "road-index")
+    with pytest.raises(DatasetError, match=r"16 bits or more where colours belong; save it as an 8-bit RGB"):
+        read(tmp_path, deep, "kitti-road")
 
 
 def test_colours_where_numbers_belong(tmp_path: Path) -> None:

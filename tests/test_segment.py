@@ -39,6 +39,10 @@ class FakePredictor:
         self.batches.append(len(images))
         return [np.minimum(rgb[..., 0] // self.step, self.scheme.num_classes - 1) for rgb in images]
 
+    def predict_with_road(self, images: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        masks = self.predict(images)
+        return [(mask, image[..., 0] / np.float32(255)) for mask, image in zip(masks, images, strict=True)]
+
     def predict_with_probabilities(self, images: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         masks = self.predict(images)
         if self.scheme.num_classes == 2:

@@ -24,6 +24,7 @@ from roadseg.cli.app import app
 from roadseg.config import VideoConfig
 from roadseg.engine.video import segment_video
 from roadseg.engine.video_claim import claimed
+from roadseg.engine.video_output import _consistency
 from roadseg.errors import MediaError, OutputError, RoadsegError
 from roadseg.labels import UInt8Array, get_scheme
 from roadseg.media.resize import fit_size
@@ -209,6 +210,43 @@ def test_masks_table_report_and_mask_video_agree(tmp_path: Path) -> None:
     assert (report["frames_written"], report["frames_found_in_the_output"]) == (12, 12)
     assert report["exit_code"] == 0
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+class Blinks(LowerHalf):
+    """Every second frame has road in the lower quarter alone (in batches of two)."""
+
+    def logits(self, images: Sequence[UInt8Array]) -> list[Tensor]:
+        results = super().logits(images)
+        for logits_1hw in results[1::2]:
+            logits_1hw[:, : logits_1hw.shape[1] * 3 // 4] = -4.0
+        return results
+
+
+@pytest.mark.parametrize(("predictor", "steady"), [(LowerHalf(), 1.0), (Blinks(), 0.5)])
+def test_masks_that_flicker_are_told(tmp_path: Path, predictor: Any, steady: float) -> None:
+    source, settings = make_clip(tmp_path / "in.mp4"), {"smooth": 0.0, "batch_size": 2}
+    report = convert(source, tmp_path / "out.mp4", predictor=predictor, html=True, **settings)
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert rows[0]["consistency"] == ""
+    each = [float(row["consistency"]) for row in rows[1:]]
+    assert each == pytest.approx([steady] * 11, abs=0.06)  # the flow is not exact in so small a picture
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert document["mean_consistency"] == pytest.approx(sum(each) / 11, abs=1e-4)
+    assert document["mean_consistency"] == report.to_dict()["mean_consistency"]
+    page = (tmp_path / "out.html").read_text()
+    assert f"<strong>{100 * document['mean_consistency']:.2f}</strong>" in page
+    assert page.count("Temporal consistency") > 2  # a number, a curve, and what it means
+
+
+def test_consistency_of_masks_as_shown_worked_by_hand() -> None:
+    """Flow of 4x2 for masks of 8x4: columns 0-3 are road, then 0-5; then what was at x + 1 is at x."""
+    masks = [np.zeros((4, 8), np.uint8) for _ in range(2)]
+    masks[0][:, :4] = masks[1][:, :6] = 1
+    still = np.dstack(np.meshgrid(np.arange(4), np.arange(2))).astype(np.float32)
+    assert _consistency(*masks, 1, still) == 2 / 3
+    moved = still + np.array([1, 0], np.float32)  # the last column came into view
+    assert _consistency(*masks, 1, moved) == 1 / 3
+    assert _consistency(*masks, 0, still) == 1 / 2
 
 
 def test_a_page_to_look_at(tmp_path: Path) -> None:

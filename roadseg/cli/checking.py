@@ -71,7 +71,7 @@ def _show_problem(problem: Problem, root: Path) -> None:
     render.out.print(problem.message + remedy, markup=False)
     for file in problem.files[:SHOWN_FILES]:
         name = os.path.relpath(file.path, root)
-        render.out.print(f"  {name}" + (f": {file.why}" if file.why else ""), markup=False)
+        render.say(f"  {name}" + (f": {file.why}" if file.why else ""))
     if len(problem.files) > SHOWN_FILES:
         render.out.print(
             f"  ... and {len(problem.files) - SHOWN_FILES} more (--json lists all)", markup=False

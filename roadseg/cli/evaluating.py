@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from roadseg.cli import render
 from roadseg.cli.checking import data_folders
@@ -28,12 +28,21 @@ from roadseg.engine.sources import unique_names
 from roadseg.engine.tiles import make_predictor
 from roadseg.labels import get_scheme
 from roadseg.metrics import Scores
+from roadseg.model.checkpoint import DEFAULT_WEIGHTS
 from roadseg.model.exported import load_weights
 from roadseg.report.html.album import Album
 from roadseg.report.html.evaluation import eval_page
 from roadseg.report.html.page import require_ours, write_page
 
 SHOWN_PROBLEMS = 10  # the report has all of them
+_FURTHER: Final = {
+    "categories": {"mean_iou": "category IoU"},
+    "instances": {"mean_iiou": "iIoU"},
+    "boundary": {"mean_iou": "boundary IoU", "mean_f": "boundary F"},
+    "road": {"max_f": "MaxF", "average_precision": "AP", "ece": "ECE"},
+    "birdseye": {"max_f": "bird's-eye MaxF"},
+}
+"""Section of a document -> scores in it, and what they are called in a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class EvalOptions:
     overwrite: bool
     workers: int
     boundary: bool
+    calib: Path | None
     as_json: bool
     quiet: bool
     html: bool
@@ -71,11 +81,12 @@ def run_evaluation(
             refuse_to_replace(prediction_path(save, picture) for picture in pictures if save)
     digest = checkpoint.digest()
     predictor = make_predictor(checkpoint, config)
-    measures = Measures(predictor.scheme, boundary=options.boundary)
+    measures = Measures(predictor.scheme, boundary=options.boundary, calib=options.calib)
     documents: list[dict[str, Any]] = []
     for name, folder, pictures, target, save in zip(names, folders, samples, targets, saves, strict=True):
         target = target or new_folder(Path("runs/eval"), name)
-        album = evaluation_album(target / PAGE, predictor, pictures) if options.html else None
+        by_key = {picture.key: picture for picture in pictures}
+        album = evaluation_album(target / PAGE, predictor, by_key) if options.html else None
         started = time.perf_counter()
         with render.progress(f"Scoring {name}", "pictures", options.quiet) as update:
             result = evaluate(
@@ -93,7 +104,7 @@ def run_evaluation(
             "command_line": render.command_line(),
             "data": str(folder),
             "split": options.split,
-            "weights": checkpoint.source,
+            "weights": str(weights or DEFAULT_WEIGHTS),
             "weights_sha256": digest,
             "imgsz": predictor.imgsz,
             "tile": config.tile,
@@ -226,7 +237,7 @@ def _show(title: str, result: Evaluation, document: Mapping[str, Any]) -> None:
     if problems:
         render.out.print(f"{render.count(len(problems), 'picture')} counted as missed:", markup=False)
         for problem in problems[:SHOWN_PROBLEMS]:
-            render.out.print(f"  {problem}", markup=False)
+            render.say(f"  {problem}")
         if len(problems) > SHOWN_PROBLEMS:
             render.out.print(
                 f"  ... and {len(problems) - SHOWN_PROBLEMS} more (scores.json lists all)", markup=False
@@ -236,13 +247,11 @@ def _show(title: str, result: Evaluation, document: Mapping[str, Any]) -> None:
 def _facts(whole: Scores, document: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
     """What the sections of the report have as a headline."""
     yield "pixel accuracy", whole.pixel_accuracy
-    if document["categories"]:
-        yield "category IoU", document["categories"]["scores"]["mean_iou"]
-    if document["instances"]:
-        yield "iIoU", document["instances"]["scores"]["mean_iiou"]
-    if document["boundary"]:
-        yield "boundary IoU", document["boundary"]["scores"]["mean_iou"]
-        yield "boundary F", document["boundary"]["scores"]["mean_f"]
-    if document["road"]:
-        road = document["road"]["scores"]
-        yield from (("MaxF", road["max_f"]), ("AP", road["average_precision"]), ("ECE", road["ece"]))
+    yield from further_facts(document)
+
+
+def further_facts(document: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
+    """The headlines of the sections beyond the confusion matrix, of those that `document` has."""
+    for section, names in _FURTHER.items():
+        if found := document.get(section):
+            yield from ((name, found["scores"][key]) for key, name in names.items())

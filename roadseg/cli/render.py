@@ -1,9 +1,9 @@
 """What people see: tables on stdout, progress and errors on stderr. Every print of roadseg is in here."""
 
-import re
 import shlex
 import sys
 import time
+import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,25 +15,20 @@ from rich.text import Text
 
 from roadseg.documents import to_json
 
+# They turn the text around that follows.
+_BIDI: Final = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
 Update = Callable[[int, int], None]
-
-# Control characters (a line's end and a tab aside), changes of the writing's direction, and what no encoding
-# has: in a file's name they could steer a terminal, disguise the name, or end the run.
-_UNPRINTABLE: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-
-
-def printable(text: str) -> str:
-    """The text with whatever would steer a terminal as an escape: `\\x1b`."""
-    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class _Console(Console):
-    """A console that texts from anywhere can be printed on."""
+    """A console for texts with names from anywhere in them; each line stays one."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        super().print(*(printable(each) if isinstance(each, str) else each for each in objects), **options)
+        lines = (
+            "\n".join(map(shown, each.split("\n"))) if isinstance(each, str) else each for each in objects
+        )
+        super().print(*lines, **options)
 
 
 out = _Console(soft_wrap=True, highlight=False, emoji=False)
@@ -50,14 +45,31 @@ def command_line() -> str:
     return shlex.join(["roadseg", *sys.argv[1:]])
 
 
+def shown(text: str) -> str:
+    """The text on one line: what would move the cursor, or is no character, as an escape (`\\n`, `\\x1b`).
+
+    File names may hold anything, terminal commands and undecodable bytes included.
+    """
+    return "".join(c.encode("unicode_escape").decode() if _is_hidden(c) else c for c in text)
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _BIDI
+
+
 def error(text: str) -> None:
     """Print a mistake of the user's, on stderr."""
-    err.print(Text.assemble(("error: ", "bold red"), printable(text)))
+    err.print(Text.assemble(("error: ", "bold red"), shown(text)))
 
 
 def note(text: str) -> None:
     """Print a line for people, on stderr."""
-    err.print(Text(printable(text)))
+    err.print(Text(shown(text)))
+
+
+def say(text: str) -> None:
+    """Print a line of a result, on stdout."""
+    out.print(Text(shown(text)))
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -90,7 +102,6 @@ class Pace:
 @contextmanager
 def progress(title: str, unit: str, quiet: bool = False) -> Iterator[Update]:
     """Show how far a job is: a bar with rate and time left on a terminal, else now and then a plain line."""
-    title = printable(title)
     if quiet:
         yield lambda done, total: None
     elif not err.is_terminal:
@@ -139,11 +150,11 @@ def duration(seconds: float) -> str:
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """Print a table on stdout; the first column is text, the others are numbers."""
-    grid = Table(title=printable(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    grid = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for i, column in enumerate(columns):
-        grid.add_column(printable(column), justify="left" if i == 0 else "right", header_style="dim")
+        grid.add_column(Text(shown(column)), justify="left" if i == 0 else "right", header_style="dim")
     for row in rows:
-        grid.add_row(*(Text(printable(cell)) for cell in row))
+        grid.add_row(*(Text(shown(cell)) for cell in row))
     out.print(grid)
 
 

@@ -115,7 +115,7 @@ def _show(comparison: Comparison) -> None:
         render.table(table.title, list(table.columns), [list(row) for row in table.rows])
         for one in comparison.against:
             if title(one) == table.title:
-                render.out.print(tally_line(comparison, one), markup=False)
+                render.say(tally_line(comparison, one))
         render.out.print()
     if comparison.against:
         render.out.print(method(comparison), markup=False, style="dim")

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from roadseg.cli import render
+from roadseg.cli.evaluating import further_facts
 from roadseg.config import InferConfig, SegmentConfig
 from roadseg.engine.segment import segment
 from roadseg.engine.tiles import make_predictor
 from roadseg.media.find import find_images
 from roadseg.media.images import allow_pixels
+from roadseg.model.checkpoint import DEFAULT_WEIGHTS
 from roadseg.model.exported import load_weights
 from roadseg.report.run import Row, RunReport
 
@@ -31,7 +33,7 @@ def run_segment(
     settings = {
         "command_line": render.command_line(),
         "inputs": inputs,
-        "weights": str(weights) if weights else "bundled",
+        "weights": str(weights or DEFAULT_WEIGHTS),
         "weights_sha256": digest,
         "device": str(predictor.device),
         "imgsz": predictor.imgsz,
@@ -80,9 +82,9 @@ def _show(report: RunReport, config: SegmentConfig) -> None:
             for name, v in per_class.items()
         ]
         render.table("Scores over the whole run", ["class", "IoU %", "precision %", "recall %", "F1 %"], rows)
-        render.out.print(
-            f"mean IoU of a picture {render.percent(totals['mean_iou_per_image'])} %", markup=False
-        )
+        further = further_facts({"boundary": report.boundary, "road": report.road})
+        facts = [("mean IoU of a picture", totals["mean_iou_per_image"]), *further]
+        render.say(", ".join(f"{fact} {render.percent(value)} %" for fact, value in facts))
     failures = [row for row in report.rows if row.status == "failed"]
     for row in failures[:SHOWN_FAILURES]:
         named = Path(row.input).name in str(row.error)

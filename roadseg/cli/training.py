@@ -1,13 +1,16 @@
 """How `roadseg train` looks: a bar for the epoch, a line for each epoch that is done."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from statistics import fmean
 from types import TracebackType
 from typing import Any, Self
 
 from roadseg.cli import render
 from roadseg.engine.listener import TrainListener, TrainResult
-from roadseg.engine.pages import PAGE
+from roadseg.engine.pages import PAGE, write_stopped_page
+from roadseg.errors import RoadsegError
 
 
 class TrainDisplay(TrainListener):
@@ -54,6 +57,9 @@ class TrainDisplay(TrainListener):
     def validating(self, done: int, total: int) -> None:
         self._show("Validating", "pictures", done, total)
 
+    def measuring(self, done: int, total: int) -> None:
+        self._show("Measuring the best", "pictures", done, total)
+
     def epoch(self, row: dict[str, Any], best: bool) -> None:
         self._stack.close()
         self._phase = ""
@@ -86,3 +92,15 @@ class TrainDisplay(TrainListener):
         render.out.print(f"Weights: {result.folder / 'best.pt'}", markup=False)
         if html:
             render.out.print(f"Report: {result.folder / PAGE}", markup=False)
+
+
+@contextmanager
+def page_if_stopped(folder: Path, html: bool) -> Iterator[None]:
+    """Where Ctrl-C ends a training, let a page tell of the epochs that are done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if html:
+            with suppress(RoadsegError):  # the interrupt is what there is to tell
+                write_stopped_page(folder, render.command_line())
+        raise

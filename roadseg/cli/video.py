@@ -11,6 +11,7 @@ from roadseg.cli import render
 from roadseg.config import InferConfig, VideoConfig
 from roadseg.engine.predict import Predictor
 from roadseg.engine.video import segment_video
+from roadseg.model.checkpoint import DEFAULT_WEIGHTS
 from roadseg.model.exported import load_weights
 from roadseg.report.video import VideoReport
 
@@ -33,7 +34,7 @@ def run_video(
     settings = {
         "command_line": render.command_line(),
         "input": source,
-        "weights": str(weights) if weights else "bundled",
+        "weights": str(weights or DEFAULT_WEIGHTS),
         "weights_sha256": digest,
         "device": str(predictor.device),
         "imgsz": predictor.imgsz,

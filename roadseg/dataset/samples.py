@@ -260,7 +260,12 @@ def _load(path: Path) -> Image.Image:
 
 def _read_colors(path: Path) -> UInt8Array:
     """HW3 uint8 RGB. By way of RGBA, which takes every kind of palette."""
-    return np.asarray(_load(path).convert("RGBA"))[..., :3]
+    picture = _load(path)
+    if picture.mode[0] in "IF":  # Pillow would clip the numbers, and make colours of them
+        raise DatasetError(
+            f"{path}: a picture of 16 bits or more where colours belong; save it as an 8-bit RGB PNG"
+        )
+    return np.asarray(picture.convert("RGBA"))[..., :3]
 
 
 def _read_numbers(path: Path, white: int) -> UInt8Array:
@@ -277,6 +282,12 @@ def _read_numbers(path: Path, white: int) -> UInt8Array:
         channels_HWC = raw[..., : 1 if picture.mode == "LA" else 3]
         if (channels_HWC == channels_HWC[..., :1]).all():
             return np.ascontiguousarray(channels_HWC[..., 0])
+    if picture.mode.startswith("I"):
+        raise DatasetError(
+            f"{path}: has values up to {raw.max()} where 8-bit class numbers belong; save it as an 8-bit PNG "
+            "of class numbers (divide by 257 if white is 65535), and of Cityscapes give labelIds, not "
+            "instanceIds"
+        )
     raise DatasetError(
         f"{path}: a picture of mode {picture.mode} where 8-bit class numbers belong; give the label files "
         "that hold ids"

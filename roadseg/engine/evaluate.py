@@ -94,19 +94,20 @@ def evaluate(
     save = _prediction_writer(save_predictions, samples, scheme) if save_predictions else None
     matrices: list[ConfusionMatrix] = []
     extras: list[Extras] = []
-    histogram: RoadHistogram | None = None
-    counting: list[Future[tuple[Extras, RoadHistogram | None]]] = []
+    histograms: list[RoadHistogram | None] = [None, None]  # in the picture, and from above
+    counting: list[Future[tuple[Extras, RoadHistogram | None, RoadHistogram | None]]] = []
 
     def read(sample: Sample) -> tuple[Sample, UInt8Array, UInt8Array]:
         return sample, *read_pair(sample, scheme)
 
     def settle() -> None:
-        nonlocal histogram
         for future in counting:
-            extra, of_picture = future.result()
+            extra, *of_picture = future.result()
             extras.append(extra)
-            if of_picture is not None:
-                histogram = of_picture if histogram is None else histogram + of_picture
+            for i, one in enumerate(of_picture):
+                if one is not None:
+                    before = histograms[i]
+                    histograms[i] = one if before is None else before + one
         counting.clear()
 
     ahead = 2 * max(batch_size, workers)
@@ -141,7 +142,7 @@ def evaluate(
     for sample, image_counts, extra in zip(samples, counts, extras or [Extras()] * len(samples), strict=True):
         matrix = ConfusionMatrix.from_counts(image_counts)
         results.append(ImageResult(sample.key, matrix, scores(matrix, scheme.classes), extra))
-    return gather(scheme, results, measures.outlined if measures else (), histogram)
+    return gather(scheme, results, measures.outlined if measures else (), *histograms)
 
 
 def _count(
@@ -150,9 +151,9 @@ def _count(
     mask_HW: UInt8Array,
     label_HW: UInt8Array,
     road_HW: NDArray[np.float32] | None,
-) -> tuple[Extras, RoadHistogram | None]:
-    histogram = None if road_HW is None else measures.histogram(road_HW, label_HW)
-    return measures.count(sample, mask_HW, label_HW), histogram
+) -> tuple[Extras, RoadHistogram | None, RoadHistogram | None]:
+    histograms = (None, None) if road_HW is None else measures.histograms(sample, road_HW, label_HW)
+    return measures.count(sample, mask_HW, label_HW), *histograms
 
 
 def prediction_path(folder: Path, sample: Sample) -> Path:

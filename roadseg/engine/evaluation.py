@@ -1,10 +1,11 @@
 """The result of an evaluation, and what of it goes into scores.json: raw counts, and the scores of their sum.
 
-Whoever adds the raw counts of several files (`counts`, `road.counts`, `boundary.counts`, all rows of
-`instances.counts` and of `images`) and scores the sum has the scores of one run over all of their pictures.
+Whoever adds the raw counts of several files (`counts`, `road.counts`, `birdseye.counts`, `boundary.counts`,
+all rows of `instances.counts` and of `images`) and scores the sum has the scores of one run over all of their
+pictures.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -18,6 +19,7 @@ from roadseg.metrics import ConfusionMatrix, PerImageScores, Scores, cityscapes,
 from roadseg.metrics.bootstrap import confidence_intervals
 from roadseg.metrics.boundary import BAND, TOLERANCE, BoundaryCounts, summary
 from roadseg.metrics.curves import RoadHistogram, road_scores
+from roadseg.metrics.intervals import boundary_intervals, category_intervals, instance_intervals
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,8 @@ class Evaluation:
     """The classes whose boundaries were counted."""
     histogram: RoadHistogram | None = None
     """Of the probability of road; None: only masks are known."""
-
-    @property
-    def boundaries(self) -> dict[str, BoundaryCounts]:
-        """The boundary counts of all pictures, by the class's name."""
-        columns = zip(*(image.extras.boundaries for image in self.images), strict=True)
-        return {
-            self.scheme.classes[k]: reduce(BoundaryCounts.plus, column)
-            for k, column in zip(self.outlined, columns, strict=True)
-        }
+    birdseye: RoadHistogram | None = None
+    """The same of the road as seen from above; None: without calibrations."""
 
     @property
     def incomplete(self) -> bool:
@@ -68,6 +63,7 @@ def gather(
     images: Iterable[ImageResult],
     outlined: tuple[int, ...] = (),
     histogram: RoadHistogram | None = None,
+    birdseye: RoadHistogram | None = None,
 ) -> Evaluation:
     """The evaluation of these pictures."""
     each = tuple(images)
@@ -80,6 +76,7 @@ def gather(
         per_image=per_image((image.scores for image in each), scheme.classes),
         outlined=outlined,
         histogram=histogram,
+        birdseye=birdseye,
     )
 
 
@@ -100,7 +97,8 @@ def scores_document(evaluation: Evaluation, settings: Mapping[str, Any] | None =
         "categories": _categories(evaluation),
         "instances": _instances(evaluation),
         "boundary": _boundary(evaluation),
-        "road": _road(evaluation),
+        "road": road_section(evaluation.histogram) if evaluation.histogram else None,
+        "birdseye": road_section(evaluation.birdseye) if evaluation.birdseye else None,
         "missing": [image.key for image in images if image.missing],
         "failed": [{"key": image.key, "error": image.error} for image in images if image.error],
         "images": [
@@ -118,47 +116,62 @@ def _categories(evaluation: Evaluation) -> dict[str, Any] | None:
     if evaluation.scheme.classes != cityscapes.CLASSES:
         return None
     matrix = cityscapes.category_matrix(evaluation.matrix)
-    return {"counts": matrix.to_list(), "scores": scores(matrix, cityscapes.CATEGORIES).to_dict()}
+    return {
+        "counts": matrix.to_list(),
+        "scores": scores(matrix, cityscapes.CATEGORIES).to_dict(),
+        "confidence": category_intervals([image.matrix for image in evaluation.images]),
+    }
 
 
 def _instances(evaluation: Evaluation) -> dict[str, Any] | None:
     """iIoU of the pictures whose objects are known; `counts` has a row for each object."""
-    images = [image for image in evaluation.images if image.extras.instances is not None]
+    images = [
+        (image.extras.instances, image.matrix)
+        for image in evaluation.images
+        if image.extras.instances is not None
+    ]
     if not images:
         return None
-    matrix = sum((image.matrix for image in images), ConfusionMatrix(evaluation.scheme.num_classes))
-    each = [instance for image in images for instance in image.extras.instances or ()]
+    matrix = sum((each for _, each in images), ConfusionMatrix(evaluation.scheme.num_classes))
+    objects = [instance for instances, _ in images for instance in instances]
     return {
         "images": len(images),
         "columns": list(cityscapes.Instance._fields),
-        "counts": [list(instance) for instance in each],
+        "counts": [list(instance) for instance in objects],
         "matrix": matrix.to_list(),
-        "scores": cityscapes.instance_scores(each, matrix).to_dict(),
+        "scores": cityscapes.instance_scores(objects, matrix).to_dict(),
+        "confidence": instance_intervals(images),
     }
 
 
 def _boundary(evaluation: Evaluation) -> dict[str, Any] | None:
-    """The classes, and the columns of the counts, are those of `images[].boundary`, too."""
     if not evaluation.outlined:
         return None
-    counts = evaluation.boundaries
+    classes = [evaluation.scheme.classes[k] for k in evaluation.outlined]
+    return boundary_section([image.extras.boundaries for image in evaluation.images], classes)
+
+
+def boundary_section(pictures: Sequence[Sequence[BoundaryCounts]], classes: Sequence[str]) -> dict[str, Any]:
+    """How well outlines fit. pictures: of each one the counts of these classes, in this order."""
+    counts = {
+        name: reduce(BoundaryCounts.plus, of_class)
+        for name, of_class in zip(classes, zip(*pictures, strict=True), strict=True)
+    }
     return {
         "band": BAND,
         "tolerance": TOLERANCE,
-        "classes": list(counts),
+        "classes": list(classes),
         "columns": list(BoundaryCounts._fields),
         "counts": [list(of_class) for of_class in counts.values()],
         "scores": summary(counts),
+        "confidence": boundary_intervals(pictures),
     }
 
 
-def _road(evaluation: Evaluation) -> dict[str, Any] | None:
-    """`counts`: how many pixels that are no road, and that are, have each level of probability."""
-    if evaluation.histogram is None:
-        return None
-    counts = evaluation.histogram.counts.tolist()
+def road_section(histogram: RoadHistogram) -> dict[str, Any]:
+    """`counts`: how many pixels (or cells) that are no road, and that are, have each level of probability."""
     return {
         "columns": ["other", "road"],
-        "counts": counts,
-        "scores": road_scores(evaluation.histogram).to_dict(),
+        "counts": histogram.counts.tolist(),
+        "scores": road_scores(histogram).to_dict(),
     }

@@ -1,8 +1,11 @@
 """What a training tells while it goes, and at its end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from roadseg.engine.sources import Source
 
 
 class TrainListener:
@@ -26,6 +29,9 @@ class TrainListener:
     def validating(self, done: int, total: int) -> None:
         """Pictures scored."""
 
+    def measuring(self, done: int, total: int) -> None:
+        """Pictures that the best checkpoint was measured on, after the training."""
+
     def epoch(self, row: dict[str, Any], best: bool) -> None:
         """An epoch is done; `row` is its line of results.csv."""
 
@@ -44,5 +50,6 @@ class TrainResult:
     device: str
     pictures: int
     """In an epoch."""
+    sources: Sequence[Source]
     report: dict[str, Any]
     """What report.json holds, in plain types."""

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from roadseg.engine.results import score_run
+from roadseg.documents import reading
+from roadseg.engine.scoring import RoadCounts, road_counts, score_run
 from roadseg.errors import ReportError
 from roadseg.report.run import Row, RunReport
 
@@ -16,7 +17,9 @@ def merge(shards: Sequence[tuple[Path, RunReport]], *, partial: bool = False) ->
     """Put together the reports of shards, each with the path that it was read from.
 
     Rows come in the order of the job's inputs, so counts, scores and rows are those of a run that was not
-    sharded. partial: shards may be missing or unfinished; the merged report's `stopped_by` says which.
+    sharded. (The network rounds a batch by its size, so that in another batch a few pixels may have the next
+    level in the histogram of probabilities; the sum is exact.) partial: shards may be missing or unfinished;
+    the merged report's `stopped_by` says which.
 
     Raises ReportError for what is no shard, shards of different jobs (settings, weights, classes), a shard or
     an input that comes twice, and, without `partial`, missing or unfinished shards.
@@ -71,7 +74,7 @@ def merge(shards: Sequence[tuple[Path, RunReport]], *, partial: bool = False) ->
         row for report in reports for row in report.rows if row.earlier and row.input not in own_names
     ]
     _refuse_twice(merged.rows)
-    merged.scores = score_run(merged)
+    score_run(merged, [_road(*shard) for shard in given.values()])
     return merged
 
 
@@ -97,6 +100,11 @@ def _require_same_job(first: tuple[Path, RunReport], other: tuple[Path, RunRepor
                 f"{path}: is a shard of another run than {first_path}: {name} is {now}, there {before}; "
                 "merge shards of one run only"
             )
+
+
+def _road(path: Path, report: RunReport) -> RoadCounts | None:
+    with reading(path, "run that shard again"):
+        return road_counts(report)
 
 
 def _listed(reports: Sequence[RunReport], name: str) -> str:

@@ -3,22 +3,21 @@
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
 
 from roadseg.dataset.samples import Sample, read_pair
 from roadseg.engine.evaluate import MaskPredictor
-from roadseg.engine.listener import TrainResult
 from roadseg.engine.predictions import Format
 from roadseg.engine.results import ResultWriter, TruthReader
 from roadseg.errors import DatasetError, MediaError
 from roadseg.labels import VOID
 from roadseg.media.images import ImageJob, read_rgb
-from roadseg.report.html.album import Album, Seen, jpeg_uri
-from roadseg.report.html.page import write_page
-from roadseg.report.html.training import train_page
+from roadseg.report.html.album import Album, Pictures, Seen, jpeg_uri
+from roadseg.report.html.page import Page, write_page
+from roadseg.report.html.training import read_course, sheet_path, train_page
 from roadseg.report.html.video import video_page
 from roadseg.report.video import VideoReport
 
@@ -26,12 +25,14 @@ PAGE: Final = "report.html"
 _SHEET_WIDTH: Final = 1280  # of the picture of predictions, which is three cells wide
 
 
-def evaluation_album(page: Path, predictor: MaskPredictor, samples: Sequence[Sample]) -> Album:
-    """An album whose large pictures are predicted anew: a dozen of them, a second or two."""
-    by_key = {sample.key: sample for sample in samples}
+def evaluation_album(page: Path, predictor: MaskPredictor, samples: Mapping[str, Sample]) -> Album:
+    """An album whose large pictures are predicted anew: a dozen of them, a second or two.
+
+    samples: by the key that each picture has in the album.
+    """
 
     def reopen(key: str) -> Seen:
-        rgb_HWC, label_HW = read_pair(by_key[key], predictor.scheme)
+        rgb_HWC, label_HW = read_pair(samples[key], predictor.scheme)
         return rgb_HWC, label_HW, predictor.predict([rgb_HWC])[0]
 
     album = Album(page, predictor.scheme)
@@ -80,13 +81,30 @@ def write_video_page(stem: Path, report: VideoReport) -> None:
     write_page(stem.with_name(stem.name + ".html"), video_page(stem, frames))
 
 
-def write_training_page(result: TrainResult, command_line: str) -> None:
-    """Write the page of a training, with its last sheet of predictions. Raises OutputError."""
+def training_page(
+    folder: Path, ran: Mapping[str, Any], shelves: Mapping[str, Pictures] | None = None
+) -> Page:
+    """The page of the training in `folder`, with the sheet of predictions of its best epoch.
+
+    ran and shelves are as for `train_page`. Raises OutputError, and MediaError for a damaged sheet.
+    """
+    best = read_course(folder).best
+    path = sheet_path(folder, int(best["epoch"])) if best else None
     sheet = None
-    if sheets := sorted((result.folder / "samples").glob("epoch_*.jpg")):
-        rgb_HWC = read_rgb(sheets[-1])
+    if path and path.is_file():
+        rgb_HWC = read_rgb(path)
         height, width = rgb_HWC.shape[:2]
         size = (_SHEET_WIDTH, round(height * _SHEET_WIDTH / width))
         sheet = jpeg_uri(np.asarray(cv2.resize(rgb_HWC, size, interpolation=cv2.INTER_AREA), np.uint8))
-    ran = {"command_line": command_line, "device": result.device, "pictures": result.pictures}
-    write_page(result.folder / PAGE, train_page(result.folder, sheet, ran))
+    return train_page(folder, sheet, ran, shelves)
+
+
+def write_stopped_page(folder: Path, command_line: str) -> None:
+    """Write the page of a training that Ctrl-C ended, from what its epochs left: nothing is measured anew.
+
+    Nothing is written where no epoch was finished. Raises OutputError.
+    """
+    if (folder / "results.csv").is_file():
+        page = training_page(folder, {"command_line": command_line})
+        page.warning = f"The training was interrupted; roadseg train --resume {folder} goes on with it."
+        write_page(folder / PAGE, page)

@@ -102,6 +102,8 @@ def find_format(paths: Sequence[Path], scheme: LabelScheme) -> Format:
     """
     files = [_values(path) for path in evenly(paths, _MOST_LOOKED_AT)]
     found = set().union(*files)
+    if not found:
+        read_raw_label(paths[0], (255,))  # raises, and says why it cannot be read
     known = formats(scheme)
     # Of how many files each format makes two classes or more: one odd value must not decide for all of them.
     sense = {

@@ -4,25 +4,24 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from roadseg.config import Ids
 from roadseg.dataset.samples import Sample, read_label
+from roadseg.engine.scoring import Scorer
 from roadseg.errors import ConfigError, DatasetError, MediaError
 from roadseg.labels import ENCODINGS, RGB, VOID, LabelScheme, UInt8Array, label_ids
 from roadseg.media.images import ImageJob, write_mask, write_rgb
 from roadseg.media.output import JPEG_SIDE
 from roadseg.media.overlay import draw
 from roadseg.media.resize import fit_size
-from roadseg.metrics import ConfusionMatrix, none_for_nan, per_image, scores
 from roadseg.report.html.album import Album
-from roadseg.report.run import Row, RunReport
+from roadseg.report.run import Row
 
 Probabilities = NDArray[np.float32]  # HW of class 1 for two classes, else KHW
 
@@ -100,6 +99,7 @@ class ResultWriter:
     ) -> None:
         """album: gets every picture. ConfigError when `ids` are the official ones and the scheme has none."""
         self.album = album
+        self.scorer = Scorer(scheme)
         self.out, self.scheme, self.opacity = out, scheme, opacity
         self.palette: tuple[RGB, ...] | None = None
         self.values = np.arange(256, dtype=np.uint8)  # class index -> what the file holds
@@ -110,9 +110,16 @@ class ResultWriter:
         else:
             self.palette = scheme.colors
 
-    def write(self, picture: Picture, mask_HW: UInt8Array, probabilities: Probabilities | None) -> Row:
+    def write(
+        self,
+        picture: Picture,
+        mask_HW: UInt8Array,
+        probabilities: Probabilities | None = None,
+        road_HW: NDArray[np.float32] | None = None,
+    ) -> Row:
         """Write the files that `picture.outputs` names; return its row. OutputError.
 
+        probabilities: for its file of them; road_HW: the probability of road, to be scored.
         The mask comes last: where it is, the rest is too.
         """
         start = time.perf_counter()
@@ -128,13 +135,15 @@ class ResultWriter:
         write_mask(paths["mask"], _uint8(cv2.LUT(mask_HW, self.values)), self.palette)
         height, width = mask_HW.shape
         road = self.scheme.road_class
+        truth_HW = picture.truth_HW
+        scored = {} if truth_HW is None else self.scorer.score(mask_HW, truth_HW, road_HW)
         return Row(
             input=picture.name,
             outputs=picture.outputs,
             width=width,
             height=height,
             road_fraction=None if road is None else np.count_nonzero(mask_HW == road) / mask_HW.size,
-            **self._score(mask_HW, picture.truth_HW),
+            **scored,
             seconds=picture.seconds + time.perf_counter() - start,
         )
 
@@ -150,15 +159,6 @@ class ResultWriter:
         classes[self.values[:number]] = np.arange(number, dtype=np.uint8)
         return np.asarray(classes[values_HW], np.uint8)
 
-    def _score(self, mask_HW: UInt8Array, truth_HW: UInt8Array | None) -> dict[str, Any]:
-        if truth_HW is None:
-            return {}
-        matrix = ConfusionMatrix(self.scheme.num_classes)
-        matrix.update(torch.tensor(mask_HW), torch.tensor(truth_HW))
-        result = scores(matrix, self.scheme.classes)
-        iou = result.iou[1] if self.scheme.num_classes == 2 else result.mean_iou
-        return {"iou": none_for_nan(iou), "counts": matrix.to_list()}
-
 
 def _fit_jpeg(rgb_HWC: UInt8Array) -> UInt8Array:
     """The picture, made smaller if a JPEG cannot be as large."""
@@ -171,16 +171,3 @@ def _fit_jpeg(rgb_HWC: UInt8Array) -> UInt8Array:
 
 def _uint8(pixels: cv2.typing.MatLike) -> UInt8Array:
     return pixels.astype(np.uint8, copy=False)  # for the type checker: they are
-
-
-def score_run(report: RunReport) -> dict[str, Any] | None:
-    """Scores from the sum of all counts, and means over pictures, as plain types; None without any counts."""
-    if report.counts is None:
-        return None
-    each = [
-        scores(ConfusionMatrix.from_counts(row.counts), report.classes) for row in report.rows if row.counts
-    ]
-    return {
-        "global": scores(ConfusionMatrix.from_counts(report.counts), report.classes).to_dict(),
-        "per_image": per_image(each, report.classes).to_dict(),
-    }

@@ -14,10 +14,12 @@ from itertools import islice
 from pathlib import Path
 
 from roadseg.config import SegmentConfig
+from roadseg.documents import reading
 from roadseg.engine.ahead import map_ahead
 from roadseg.engine.pages import reopener
 from roadseg.engine.predict import CALLS_AHEAD, Predictor
-from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader, score_run
+from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader
+from roadseg.engine.scoring import road_counts, road_plane, score_run
 from roadseg.errors import LongNameError, OutputError, RoadsegError
 from roadseg.labels import UInt8Array
 from roadseg.media.crashes import Journal
@@ -72,7 +74,8 @@ def segment(
     def finish() -> None:
         if earlier:
             report.carry_over(earlier)
-        report.scores = score_run(report)
+        before = road_counts(earlier) if earlier else None
+        score_run(report, [writer.scorer.road, before])
         report.write(out, config.report_name)
         if album:
             write_page(page, segment_page(report, album))
@@ -174,6 +177,8 @@ def _earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | Non
     if config.existing != "skip" or not path.exists():
         return None
     earlier = RunReport.read(path)
+    with reading(path, "move it away, or give --overwrite"):
+        road_counts(earlier)  # found out now, and not at the end of the run
     if earlier.classes != report.classes:
         raise OutputError(f"{path}: is of a model with other classes; choose another output folder")
     for name in _DECISIVE:
@@ -190,7 +195,8 @@ def _earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | Non
 
 _Read = tuple[_Task, Picture | RoadsegError | None]
 """What became of reading a task; None: it is to be skipped."""
-_Predicted = tuple[Picture, UInt8Array, Probabilities | None]
+_Predicted = tuple[Picture, UInt8Array, Probabilities | None, Probabilities | None]
+"""With what is to be written of the probabilities, and that of road, which is to be scored."""
 _Outcome = Future[Row] | RoadsegError | None
 """What becomes of a task: a row to come, an error, or None if it is skipped."""
 
@@ -268,15 +274,18 @@ def _predict(predictor: Predictor, pictures: Sequence[Picture], with_probabiliti
         return []
     start = time.perf_counter()
     images = [picture.rgb_HWC for picture in pictures]
-    masks: Sequence[tuple[UInt8Array, Probabilities | None]]
+    found: list[tuple[UInt8Array, Probabilities | None, Probabilities | None]]
     if with_probabilities:
-        masks = predictor.predict_with_probabilities(images)
+        both = predictor.predict_with_probabilities(images)
+        found = [(mask_HW, every, road_plane(every, predictor.scheme)) for mask_HW, every in both]
+    elif any(picture.truth_HW is not None for picture in pictures):
+        found = [(mask_HW, None, road_HW) for mask_HW, road_HW in predictor.predict_with_road(images)]
     else:
-        masks = [(mask_HW, None) for mask_HW in predictor.predict(images)]
+        found = [(mask_HW, None, None) for mask_HW in predictor.predict(images)]
     share = (time.perf_counter() - start) / len(pictures)
     return [
-        (replace(picture, seconds=picture.seconds + share), *mask)
-        for picture, mask in zip(pictures, masks, strict=True)
+        (replace(picture, seconds=picture.seconds + share), *one)
+        for picture, one in zip(pictures, found, strict=True)
     ]
 
 

@@ -62,12 +62,12 @@ class TiledPredictor(Predictor):
         return [self._paint(rgb_HWC)[0] for rgb_HWC in images]
 
     def predict_with_probabilities(self, images: Sequence[UInt8]) -> list[tuple[UInt8, Float32]]:
-        """As Predictor; for more than two classes one plane, the probability of the class in the mask."""
+        """As Predictor."""
 
-        def best(logits_KSW: Tensor) -> Tensor:
-            return logits_KSW[0].sigmoid() if self._binary else logits_KSW.softmax(0).amax(0)
+        def each(logits_KSW: Tensor) -> Tensor:
+            return logits_KSW[0].sigmoid() if self._binary else logits_KSW.softmax(0)
 
-        return [self._paint(rgb_HWC, best) for rgb_HWC in images]
+        return [self._paint(rgb_HWC, each) for rgb_HWC in images]
 
     def predict_with_road(self, images: Sequence[UInt8]) -> list[tuple[UInt8, Float32 | None]]:
         """As Predictor; of more than two classes it is the softmax of all enlarged logits."""
@@ -84,19 +84,22 @@ class TiledPredictor(Predictor):
     def _paint(
         self, rgb_HWC: UInt8, probability: Callable[[Tensor], Tensor] | None = None
     ) -> tuple[UInt8, Float32]:
-        """The mask, and the plane that `probability` makes of logits_KSW (without it: nothing, 0 by 0)."""
+        """The mask, and what `probability` makes of logits_KSW (SW or KSW), put together (or nothing)."""
         height, width = rgb_HWC.shape[:2]
         mask_HW = np.empty((height, width), np.uint8)
-        plane_HW = np.empty((height, width) if probability else (0, 0), np.float32)
+        found = np.empty(0, np.float32)
         top = 0
         with closing(self._bands(rgb_HWC)) as bands:
             for logits_KSW in enlarged(bands, self._seen_size(height, width), (height, width)):
                 rows = slice(top, top + logits_KSW.shape[1])
                 mask_HW[rows] = self._decide(logits_KSW)
                 if probability:
-                    plane_HW[rows] = probability(logits_KSW).cpu().numpy()
+                    part = probability(logits_KSW).cpu().numpy()
+                    if not found.size:
+                        found = np.empty((*part.shape[:-2], height, width), np.float32)
+                    found[..., rows, :] = part
                 top = rows.stop
-        return mask_HW, plane_HW
+        return mask_HW, found
 
     def _seen_size(self, height: int, width: int) -> tuple[int, int]:
         if self.config.imgsz is None:

@@ -38,7 +38,7 @@ from roadseg.media.output import write_text
 from roadseg.model.checkpoint import Checkpoint, save_checkpoint
 from roadseg.model.unet import RoadNet
 from roadseg.report.curves import training_report, write_curves, write_results
-from roadseg.report.html.training import VALIDATION
+from roadseg.report.html.training import VALIDATION, sheet_path
 
 # Pictures that are drawn after each validation, spread evenly over the validation set.
 SHOWN = 6
@@ -129,6 +129,7 @@ class Trainer:
             max(self._validated(), key=lambda row: float(row["score"]), default={}),
             str(self.device),
             len(self.dataset),
+            self.sources,
             report,
         )
 
@@ -247,7 +248,7 @@ class Trainer:
         return row
 
     def _sheet(self, epoch: int) -> Path:
-        return self.folder / "samples" / f"epoch_{epoch:04d}.jpg"
+        return sheet_path(self.folder, epoch)
 
     def _report(self, finished: bool) -> dict[str, Any]:
         return training_report(self.config.to_dict(), self.scheme, self.folder, self.history, finished)

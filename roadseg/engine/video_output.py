@@ -20,6 +20,7 @@ from roadseg.media.planes import Planes, to_frame, to_rgb
 from roadseg.media.video import FFmpegReader
 from roadseg.media.video_frame import Frame, VideoInfo
 from roadseg.media.video_writer import VideoFormat, VideoWriter
+from roadseg.metrics.temporal import consistency
 from roadseg.report.video import VideoReport
 
 Reader = FFmpegReader | FrameFolder
@@ -120,9 +121,12 @@ class VideoOutput:
         road = self.predictor.scheme.road_class
         changed = 0 if self._before is None else cv2.countNonZero(cv2.absdiff(mask_HW, self._before))
         share = 0 if road is None else np.count_nonzero(mask_HW == road)
+        steady = math.nan
+        if road is not None and self._before is not None and seen.places_hw2 is not None:
+            steady = _consistency(self._before, mask_HW, road, seen.places_hw2)
         self._before = mask_HW
-        frame, size = seen.frame, mask_HW.size
-        self.report.add(frame.index, frame.seconds, share / size, _certainty(seen.logits_Khw), changed / size)
+        frame, size, sure = seen.frame, mask_HW.size, _certainty(seen.logits_Khw)
+        self.report.add(frame.index, frame.seconds, share / size, sure, changed / size, steady)
 
     def finish(self) -> None:
         """Make the files whole."""
@@ -141,6 +145,16 @@ class VideoOutput:
             if writer:
                 writer.discard()
         self._claim.undo()
+
+
+def _consistency(before_HW: UInt8Array, now_HW: UInt8Array, road: int, places_hw2: Float32) -> float:
+    """Of the road in two masks as they are shown, at the size that motion is known in."""
+    size = places_hw2.shape[1::-1]
+    before_hw, now_hw = (
+        (cv2.resize(mask_HW, size, interpolation=cv2.INTER_NEAREST) == road).astype(np.uint8)
+        for mask_HW in (before_HW, now_HW)
+    )
+    return consistency(before_hw, now_hw, places_hw2)
 
 
 def _certainty(logits_Khw: Float32) -> float:

@@ -28,6 +28,8 @@ class Seen:
 
     frame: Frame
     logits_Khw: Float32
+    places_hw2: Float32 | None
+    """Where its pixels were in the frame before, as `TemporalSmoother` knows it; of a smaller picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ def predict(
         for batch, logits in seen:
             for item in batch:
                 if isinstance(item, Frame):
-                    yield Seen(item, smoother.update(next(logits).cpu().numpy(), item.small_HWC))
+                    logits_Khw = smoother.update(next(logits).cpu().numpy(), item.small_HWC)
+                    yield Seen(item, logits_Khw, smoother.places_hw2)
                 else:
                     yield item
 

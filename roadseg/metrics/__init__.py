@@ -4,6 +4,7 @@
 - `cityscapes`: what its official script adds: IoU of categories, and iIoU where instances are known.
 - `boundary`: boundary IoU and boundary F: how well outlines fit.
 - `curves`: precision-recall and IoU over the threshold, MaxF and AP as KITTI's, calibration error (ECE).
+- `birdseye`: the road as seen from above, where the camera is known.
 - `bootstrap`: confidence intervals over pictures.
 - `temporal`: how consistent the masks of a video are.
 """

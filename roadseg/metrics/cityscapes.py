@@ -12,7 +12,7 @@ categories. No model of the 19 classes predicts them.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -123,10 +123,7 @@ def instance_scores(instances: Iterable[Instance], matrix: ConfusionMatrix) -> I
     counts, categories = matrix.to_list(), category_matrix(matrix).to_list()
 
     def score(members: list[Instance], found: list[int], table: list[list[int]], k: int) -> float:
-        weights = [_MEAN_PIXELS[CLASSES[one.class_index]] / one.pixels for one in members]
-        true = math.fsum(tp * w for tp, w in zip(found, weights, strict=True))
-        missed = math.fsum((one.pixels - tp) * w for one, tp, w in zip(members, found, weights, strict=True))
-        alarms = sum(row[k] for row in table) - table[k][k]
+        true, missed, alarms = _parts(members, found, table, k)
         return ratio(true, true + alarms + missed)
 
     of_class, of_category = {}, {}
@@ -139,3 +136,28 @@ def instance_scores(instances: Iterable[Instance], matrix: ConfusionMatrix) -> I
         members = [one for one in each if _CATEGORY[one.class_index] == k]
         of_category[name] = score(members, [one.category_found for one in members], categories, k)
     return InstanceScores(of_class, of_category, len(each))
+
+
+def instance_parts(
+    instances: Iterable[Instance], matrix: ConfusionMatrix
+) -> list[tuple[float, float, float]]:
+    """What iIoU is made of, for each class that has instances: weighted pixels found and missed, and alarms.
+
+    They add up over pictures; iIoU is the first over the sum of all three.
+    """
+    each, counts = list(instances), matrix.to_list()
+    parts = []
+    for name in _MEAN_PIXELS:
+        k = CLASSES.index(name)
+        members = [one for one in each if one.class_index == k]
+        parts.append(_parts(members, [one.found for one in members], counts, k))
+    return parts
+
+
+def _parts(
+    members: Sequence[Instance], found: Sequence[int], table: Sequence[Sequence[int]], k: int
+) -> tuple[float, float, float]:
+    weights = [_MEAN_PIXELS[CLASSES[one.class_index]] / one.pixels for one in members]
+    true = math.fsum(tp * w for tp, w in zip(found, weights, strict=True))
+    missed = math.fsum((one.pixels - tp) * w for one, tp, w in zip(members, found, weights, strict=True))
+    return true, missed, sum(row[k] for row in table) - table[k][k]

@@ -5,9 +5,9 @@ is none. The histograms are integers and add up over pictures and shards.
 
 Sources
 - MaxF, its working point (PRE, REC, FPR, FNR), and AP at 11 recalls: Fritsch, Kühnl and Geiger, "A new
-  performance measure and evaluation benchmark for road detection algorithms", ITSC 2013, and its devkit; in
-  the image plane, over all pictures. (KITTI's server measures in bird's-eye view.) AP at 11 recalls is Pascal
-  VOC's: Everingham et al., "The Pascal visual object classes challenge", IJCV 2010.
+  performance measure and evaluation benchmark for road detection algorithms", ITSC 2013, and its devkit;
+  over all pictures, in the image plane or (as KITTI's server has it) in the view of `birdseye`. AP at 11
+  recalls is Pascal VOC's: Everingham et al., "The Pascal visual object classes challenge", IJCV 2010.
 - Average precision without interpolation: scikit-learn, `average_precision_score`.
 - Expected calibration error (ECE): Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural
   networks", ICML 2017, of the probability of road; 16 bins (there 15), which part the levels evenly.

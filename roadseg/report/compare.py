@@ -12,8 +12,8 @@ from roadseg.documents import header
 from roadseg.errors import ReportError
 from roadseg.media.table import csv_text
 from roadseg.metrics.bootstrap import LEVEL, draws, interval
+from roadseg.report.resampling import Float64, Resampler
 from roadseg.report.run import Counts
-from roadseg.report.tally import Float64, Tally
 
 ROAD_SHARE: Final = "road share"
 RESAMPLES: Final = 10_000
@@ -186,17 +186,17 @@ def compare(runs: Sequence[Run], seed: int = 0) -> Comparison:
             f"{first.path}: has no picture in common with {others}; compare runs over the same pictures"
         )
     outlines = all(run.bands for run in runs)
-    tallies = [_tally(run, first, common, outlines) for run in runs]
+    resamplers = [_resampler(run, first, common, outlines) for run in runs]
     values = [
-        tally.iou_N() if tally else np.array([run.shares[key] for key in common])
-        for run, tally in zip(runs, tallies, strict=True)
+        scorer.iou_N() if scorer else np.array([run.shares[key] for key in common])
+        for run, scorer in zip(runs, resamplers, strict=True)
     ]
     rows = [
         Row(key, tuple(map(_defined, each)), _spread(each))
         for key, each in zip(common, zip(*(v.tolist() for v in values), strict=True), strict=True)
     ]
     differences = _differences(
-        [_Scored(tally, value) for tally, value in zip(tallies, values, strict=True)], seed
+        [_Scored(scorer, value) for scorer, value in zip(resamplers, values, strict=True)], seed
     )
     return Comparison(
         runs,
@@ -217,12 +217,12 @@ def compare(runs: Sequence[Run], seed: int = 0) -> Comparison:
 class _Scored:
     """The pictures of a run, in the order of all runs."""
 
-    tally: Tally | None
+    resampler: Resampler | None
     values_N: Float64
 
     def scores(self, draws_BN: Float64) -> dict[str, Float64]:
-        if self.tally:
-            return self.tally.scores(draws_BN)
+        if self.resampler:
+            return self.resampler.scores(draws_BN)
         return {ROAD_SHARE: draws_BN @ self.values_N / draws_BN.sum(1)}
 
 
@@ -246,7 +246,7 @@ def _differences(runs: Sequence[_Scored], seed: int) -> list[Difference]:
     ]
 
 
-def _tally(run: Run, first: Run, common: Sequence[str], outlines: bool) -> Tally | None:
+def _resampler(run: Run, first: Run, common: Sequence[str], outlines: bool) -> Resampler | None:
     if not run.counts:
         return None
     for key in common:
@@ -257,7 +257,7 @@ def _tally(run: Run, first: Run, common: Sequence[str], outlines: bool) -> Tally
                 f"{here}, there {there}); score both against the same labels, at the same size"
             )
     bands_NC2 = np.array([run.bands[key] for key in common], np.int64) if outlines else None
-    return Tally(np.array([run.counts[key] for key in common], np.int64), run.classes, bands_NC2)
+    return Resampler(np.array([run.counts[key] for key in common], np.int64), run.classes, bands_NC2)
 
 
 def _against(run: Run, first: Run, measures: Difference, values_N: Float64, first_N: Float64) -> Against:

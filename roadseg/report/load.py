@@ -1,19 +1,23 @@
 """From the files that eval, segment, video and train leave to runs that can be compared."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from roadseg.documents import read_document, reading
 from roadseg.errors import ReportError
 from roadseg.report.compare import Run
-from roadseg.report.run import RunReport
-from roadseg.report.tally import OUTLINES
+from roadseg.report.resampling import OUTLINES
+from roadseg.report.run import Counts, RunReport
 
 Document = tuple[Path, Mapping[str, Any]]
 FILES: Final = ("report.json", "scores.json")
-_FURTHER: Final = {"boundary": {"mean_iou": OUTLINES}, "road": {"max_f": "MaxF", "ece": "ECE"}}
-"""Section of scores.json -> scores in it, and what they are called."""
+_FURTHER: Final = {
+    "boundary": {"mean_iou": OUTLINES},
+    "road": {"max_f": "MaxF", "ece": "ECE"},
+    "birdseye": {"max_f": "bird's-eye MaxF"},
+}
+"""Section of a document -> scores in it, and what they are called."""
 _GIVE: Final = "give the JSON file of a run, or its folder"
 
 
@@ -85,27 +89,33 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _of_scores(document: Mapping[str, Any]) -> dict[str, Any]:
     classes = tuple(document["label_scheme"]["classes"])
-    further: dict[str, float | None] = {}
-    for section, names in _FURTHER.items():
-        if found := document.get(section):
-            further |= {name: found["scores"][key] for key, name in names.items()}
     return {
         "classes": classes,
         "headline": {
             "pictures": len(document["images"]),
             **_headline(document["scores"], document["per_image"], classes),
-            **further,
+            **_further(document),
         },
         "counts": _once((image["key"], image["counts"]) for image in document["images"]),
-        "bands": _bands(document),
+        "bands": _bands(document, ((image["key"], image["boundary"]) for image in document["images"])),
     }
 
 
-def _bands(document: Mapping[str, Any]) -> dict[str, list[list[int]]]:
+def _further(document: Mapping[str, Any]) -> dict[str, float | None]:
+    return {
+        name: found["scores"][key]
+        for section, names in _FURTHER.items()
+        if (found := document.get(section))
+        for key, name in names.items()
+    }
+
+
+def _bands(document: Mapping[str, Any], outlines: Iterable[tuple[str, Counts]]) -> dict[str, list[list[int]]]:
+    """outlines: the picture's key, and its counts of outlines."""
     if not (boundary := document.get("boundary")):
         return {}
     both, either = (boundary["columns"].index(name) for name in ("intersection", "union"))
-    bands = {image["key"]: [[n[both], n[either]] for n in image["boundary"]] for image in document["images"]}
+    bands = {key: [[n[both], n[either]] for n in counts] for key, counts in outlines}
     for picture, rows in bands.items():
         if len(rows) != len(boundary["classes"]) or not all(_is_count(n) for row in rows for n in row):
             raise ValueError(f"the outlines of {picture} are no numbers of pixels for {boundary['classes']}")
@@ -126,9 +136,11 @@ def _of_segment(document: Mapping[str, Any]) -> dict[str, Any]:
             "pictures": totals["inputs"],
             "failed": totals["failed"],
             **scores,
+            **_further(document),
             "mean road share": totals["mean_road_fraction"],
         },
         "counts": _once((row.input, row.counts) for row in rows if row.counts),
+        "bands": _bands(document, ((row.input, row.boundary) for row in rows if row.boundary)),
         "shares": {}
         if scored
         else _once((row.input, row.road_fraction) for row in rows if row.road_fraction is not None),
@@ -140,11 +152,12 @@ def _of_video(document: Mapping[str, Any]) -> dict[str, Any]:
     if not document["finished"]:
         raise ValueError("the run is not finished, or was killed")
     shares = {
-        f"mean {name}": None if (value := document[f"mean_{key}"]) is None else value * scale
+        f"mean {name}": None if (value := document.get(f"mean_{key}")) is None else value * scale
         for name, key, scale in (
             ("road share", "road_percent", 0.01),
             ("confidence", "confidence", 1.0),
             ("changed share", "changed_percent", 0.01),
+            ("temporal consistency", "consistency", 1.0),
         )
     }
     seconds, frames = document["seconds"], document["frames_written"]
@@ -193,7 +206,7 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
 def _headline(
     scores: Mapping[str, Any], per_image: Mapping[str, Any], classes: Sequence[str]
 ) -> dict[str, float | None]:
-    """The scores under the names of `Tally.scores`."""
+    """The scores under the names of `Resampler.scores`."""
     accuracy = {"pixel accuracy": scores["pixel_accuracy"]}
     if len(classes) == 2:
         road = scores["per_class"][classes[1]]

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from roadseg import __version__
-from roadseg.report.compare import RESAMPLES, ROAD_SHARE, Against, Comparison, measures
+from roadseg.report.compare import RESAMPLES, ROAD_SHARE, Against, Comparison, Row, measures
 from roadseg.report.html.page import fill
+from roadseg.report.html.scores import difference_legend
+from roadseg.report.kept import KeptPictures, Shot
 
 SHOWN: Final = 10
 """Pictures that are listed where the runs disagree most; JSON and CSV have all."""
+_BYTES: Final = 3_000_000
+"""Of the pictures in a page; further ones are small."""
 _COMMANDS: Final = {"roadseg/scores": "eval"}  # where a document is not called after its command
 _NO_SHARES: Final = ("seconds", "frames per second", "loss of the best epoch")
 
@@ -72,7 +76,7 @@ def tables(comparison: Comparison) -> list[Table]:
 
 
 def _disagreements(comparison: Comparison) -> Table | None:
-    apart = [row for row in comparison.rows[:SHOWN] if row.spread > 0]
+    apart = _apart(comparison)
     if not apart:
         return None
     return Table(
@@ -80,6 +84,11 @@ def _disagreements(comparison: Comparison) -> Table | None:
         ["picture", *(run.name for run in comparison.runs), "points apart"],
         [[r.picture, *(number("", v) for v in r.values), f"{100 * r.spread:.2f}"] for r in apart],
     )
+
+
+def _apart(comparison: Comparison) -> list[Row]:
+    """The pictures that are listed, where the runs disagree most."""
+    return [row for row in comparison.rows[:SHOWN] if row.spread > 0]
 
 
 def title(one: Against) -> str:
@@ -155,11 +164,16 @@ def _marked(text: str) -> str:
 
 
 def to_html(comparison: Comparison) -> str:
-    """One page that needs nothing else: light or dark as the reader likes, every name escaped."""
+    """One page that needs nothing else: light or dark as the reader likes, every name escaped.
+
+    Pictures are those that the runs kept, in their own pages and folders.
+    """
+    pictures = _pictures(comparison)
     return fill(
         "roadseg.report",
         "comparison.html",
-        ("sort.js",),
+        ("sort.js", "enlarge.js") if pictures["any"] else ("sort.js",),
+        pictures=pictures,
         heading=heading(comparison),
         command=_COMMANDS.get(comparison.runs[0].schema, comparison.runs[0].schema.removeprefix("roadseg/")),
         runs=comparison.runs,
@@ -170,6 +184,30 @@ def to_html(comparison: Comparison) -> str:
         method=method(comparison) if comparison.against else "",
         settings=_settings(comparison),
     )
+
+
+def _pictures(comparison: Comparison) -> dict[str, Any]:
+    """Each picture where the runs disagree most, as every run has it; None where it kept none."""
+    rows = _apart(comparison)
+    names = {row.picture for row in rows}
+    runs = [KeptPictures(run, names) for run in comparison.runs] if rows else []
+    found: list[Shot] = []
+    lines = []
+    for row in rows:
+        shots = []
+        for run, kept, value in zip(comparison.runs, runs, row.values, strict=True):
+            spent = sum(len(shot.source) + len(shot.large) for shot in found)
+            shot = kept.shot(row.picture, small=spent > _BYTES)
+            found += [shot] if shot else []
+            shots.append({"run": run.name, "value": number("", value), "shot": shot})
+        lines.append({"name": row.picture, "apart": f"{100 * row.spread:.2f}", "shots": shots})
+    classes = comparison.runs[0].classes
+    return {
+        "any": bool(found),
+        "lines": lines,
+        "measure": comparison.measure,
+        "legend": difference_legend(classes) if any(shot.difference for shot in found) else [],
+    }
 
 
 def _pair(comparison: Comparison, index: int) -> dict[str, Any]:

@@ -41,9 +41,14 @@ class Row:
     iou: float | None = None
     """Against its label, if there was one: of road for a road model, else the mean over classes."""
     counts: Counts | None = None
+    boundary: Counts | None = None
+    """Counts of outlines, as `metrics.boundary.BoundaryCounts`: of class 1 of two, else of every class."""
     error: str | None = None
     earlier: bool = False
     """Whether the row is of an earlier run into the same folder, which this one did not touch."""
+
+
+_ROW: Final = tuple(f.name for f in fields(Row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,10 @@ class RunReport:
     rows: list[Row] = field(default_factory=list)
     scores: Mapping[str, Any] | None = None
     """Plain types: scores computed from the sum of all counts."""
+    boundary: Mapping[str, Any] | None = None
+    """Plain types: the scores of outlines, and the sums that they come from."""
+    road: Mapping[str, Any] | None = None
+    """Plain types: the histogram of the probability of road, over all scored pictures, and its scores."""
     earlier_runs: list[Mapping[str, Any]] = field(default_factory=list)
     """Settings and times of the runs that left rows here."""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -170,8 +179,10 @@ class RunReport:
             "totals": self.totals(),
             "counts": self.counts,
             "scores": self.scores,
+            "boundary": self.boundary,
+            "road": self.road,
             "earlier_runs": self.earlier_runs,
-            "rows": [{f.name: getattr(row, f.name) for f in fields(Row)} for row in self.rows],
+            "rows": [{name: getattr(row, name) for name in _ROW} for row in self.rows],
         }
 
     @classmethod
@@ -193,8 +204,10 @@ class RunReport:
             command=str(data["command"]),
             settings=dict(data["settings"]),
             classes=tuple(data["classes"]),
-            rows=[Row(**row) for row in data["rows"]],
+            rows=[Row(**{name: row[name] for name in _ROW if name in row}) for row in data["rows"]],
             scores=data["scores"],
+            boundary=data.get("boundary"),  # older versions had neither
+            road=data.get("road"),
             earlier_runs=list(data["earlier_runs"]),
             started=datetime.fromisoformat(data["started"]),
             finished=datetime.fromisoformat(data["finished"]),

@@ -1,6 +1,7 @@
 """What a video run found: a row a frame (CSV), the whole (JSON), and a picture of both (PNG)."""
 
 import io
+import math
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ from roadseg.documents import header, read_document, to_json
 from roadseg.labels import UInt8Array
 from roadseg.media.output import atomic_write, write_text
 from roadseg.media.table import csv_text
+from roadseg.metrics.confusion import mean_defined
 
 THUMBNAILS: Final = 8
 _THUMBNAIL_WIDTH: Final = 640
-COLUMNS: Final = ("frame", "seconds", "road_percent", "confidence", "changed_percent")
+COLUMNS: Final = ("frame", "seconds", "road_percent", "confidence", "changed_percent", "consistency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +85,19 @@ class VideoReport:
     road: "array[float]" = field(default_factory=lambda: array("f"))
     confidence: "array[float]" = field(default_factory=lambda: array("f"))
     changed: "array[float]" = field(default_factory=lambda: array("f"))
+    consistency: "array[float]" = field(default_factory=lambda: array("f"))
+    """IoU of the road with that of the frame before, moved along; NaN: that is not known."""
 
-    def add(self, frame: int, seconds: float, road: float, confidence: float, changed: float) -> None:
-        """Add a frame: its number and time, and shares 0..1."""
+    def add(
+        self, frame: int, seconds: float, road: float, confidence: float, changed: float, consistency: float
+    ) -> None:
+        """Add a frame: its number and time, and shares 0..1; consistency may be NaN."""
         self.frames.append(frame)
         self.seconds.append(seconds)
         self.road.append(road)
         self.confidence.append(confidence)
         self.changed.append(changed)
+        self.consistency.append(consistency)
 
     @property
     def exit_code(self) -> int:
@@ -101,11 +108,12 @@ class VideoReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the rows, as plain types."""
-        count = len(self.frames)
+        count, steady = len(self.frames), mean_defined(self.consistency)
         means = {
             "mean_road_percent": round(100 * sum(self.road) / count, 3) if count else None,
             "mean_confidence": round(sum(self.confidence) / count, 4) if count else None,
             "mean_changed_percent": round(100 * sum(self.changed) / count, 3) if count else None,
+            "mean_consistency": None if math.isnan(steady) else round(steady, 4),
         }
         return {
             **header("video"),
@@ -134,12 +142,19 @@ class VideoReport:
         write_text(stem.with_name(stem.name + ".json"), to_json(self.to_dict()))
 
     def _table(self) -> str:
-        rows = zip(self.frames, self.seconds, self.road, self.confidence, self.changed, strict=True)
+        columns = (self.frames, self.seconds, self.road, self.confidence, self.changed, self.consistency)
         return csv_text(
             COLUMNS,
             (
-                (frame, round(seconds, 6), round(100 * road, 3), round(sure, 4), round(100 * changed, 3))
-                for frame, seconds, road, sure, changed in rows
+                (
+                    frame,
+                    round(seconds, 6),
+                    round(100 * road, 3),
+                    round(sure, 4),
+                    round(100 * changed, 3),
+                    None if math.isnan(steady) else round(steady, 4),
+                )
+                for frame, seconds, road, sure, changed, steady in zip(*columns, strict=True)
             ),
         )
 

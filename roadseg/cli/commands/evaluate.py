@@ -28,6 +28,16 @@ def evaluate(
     ] = None,
     classes: Annotated[str, typer.Option(help="Classes of --predictions.")] = TrainConfig.classes,
     boundary: Annotated[bool, typer.Option("--boundary/--no-boundary", help="Boundary IoU and F.")] = True,
+    calib: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of calibrations (NAME.txt), for KITTI's scores in bird's-eye view; default: "
+            "calib/ beside image_2/.",
+            show_default=False,
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     imgsz: options.Imgsz = None,
     tile: options.Tile = None,
@@ -43,7 +53,7 @@ def evaluate(
     """Score a checkpoint, or masks of any tool, on a labelled split, by the official rules."""
     from roadseg.cli.evaluating import EvalOptions, run_evaluation, run_predictions
 
-    common = EvalOptions(data, dataset, split, out, overwrite, workers, boundary, json, quiet, html)
+    common = EvalOptions(data, dataset, split, out, overwrite, workers, boundary, calib, json, quiet, html)
     if predictions:
         of_model = (
             "weights",
@@ -54,6 +64,7 @@ def evaluate(
             "batch_size",
             "device",
             "amp",
+            "calib",
         )
         options.refuse_given(ctx, of_model, "--predictions are scored without a model")
         raise typer.Exit(run_predictions(common, predictions, prediction_format, classes))

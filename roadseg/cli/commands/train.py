@@ -105,8 +105,8 @@ def train(
 ) -> None:
     """Train a model; leaves checkpoints, results.csv, curves and pictures in runs/train/NAME."""
     given = locals()
-    from roadseg.cli.training import TrainDisplay
-    from roadseg.engine.pages import write_training_page
+    from roadseg.cli.training import TrainDisplay, page_if_stopped
+    from roadseg.engine.best import report_best
     from roadseg.engine.runs import named_folder, new_folder, read_recipe, resume_training, start_training
 
     heeded = ("resume", "device", "workers", "html", "json", "quiet")
@@ -116,21 +116,24 @@ def train(
         raise ConfigError(
             f"--resume goes on by the run's own recipe: leave out {', '.join(ignored)}, or start a new run."
         )
-    with TrainDisplay(quiet) as display:
+    if resume:
+        folder = resume.parent if resume.is_file() else resume
+    else:
+        own = read_recipe(recipe) if recipe else {}
+        given["data"] = data or [Path(folder) for folder in own.get("data", [])]
+        settings = _settings(given)
+        settings |= {k: v for k, v in own.items() if k != "data" and not options.is_given(ctx, k)}
+        config = TrainConfig.from_dict(settings)
+        network = config.model or (Path(config.weights).stem if config.weights else DEFAULT_MODEL)
+        auto = f"{Path(config.classes).stem}-{network}"
+        folder = new_folder(runs, auto) if name is None else named_folder(runs, name)
+    with TrainDisplay(quiet) as display, page_if_stopped(folder, html):
         if resume:
             result = resume_training(resume, display, device=device, workers=workers)
         else:
-            own = read_recipe(recipe) if recipe else {}
-            given["data"] = data or [Path(folder) for folder in own.get("data", [])]
-            settings = _settings(given)
-            settings |= {k: v for k, v in own.items() if k != "data" and not options.is_given(ctx, k)}
-            config = TrainConfig.from_dict(settings)
-            network = config.model or (Path(config.weights).stem if config.weights else DEFAULT_MODEL)
-            auto = f"{Path(config.classes).stem}-{network}"
-            folder = new_folder(runs, auto) if name is None else named_folder(runs, name)
             result = start_training(config, folder, display)
-    if html:
-        write_training_page(result, render.command_line())
+        if html:
+            report_best(result, render.command_line(), display.measuring)
     if json:
         render.print_json(result.report)
     else:

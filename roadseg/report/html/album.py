@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Final, Protocol
@@ -20,7 +21,8 @@ from roadseg.report.html.page import address
 # stays below 5 MB.
 EMBEDDED: Final = 500
 EMBEDDED_BYTES: Final = 2_300_000  # base64 makes 4 bytes of 3
-_SMALL, _LARGE = 256, 1024  # longer side
+SMALL: Final = 256  # longer side
+LARGE: Final = 1024
 _SMALL_QUALITY: Final = 60
 _LARGE_BYTES: Final = 80_000
 _LARGE_QUALITIES: Final = (82, 70, 55, 40)
@@ -66,7 +68,7 @@ class Album:
 
     def add(self, key: str, rgb_HWC: UInt8Array, truth_HW: UInt8Array | None, mask_HW: UInt8Array) -> None:
         """Keep a small picture (under a millisecond of work for 2048x1024). Raises OutputError."""
-        data = _jpeg(self._drawn((rgb_HWC, truth_HW, mask_HW), _SMALL), _SMALL_QUALITY)
+        data = _jpeg(self._drawn((rgb_HWC, truth_HW, mask_HW), SMALL), _SMALL_QUALITY)
         with self._lock:
             number = len(self._small)
             if number < EMBEDDED and self._bytes + len(data) <= EMBEDDED_BYTES:
@@ -88,14 +90,7 @@ class Album:
             seen = self.reopen(key)
         except RoadsegError:
             return None
-        picture_HWC = self._drawn(seen, _LARGE)
-        data = _jpeg(picture_HWC, _LARGE_QUALITIES[0])
-        for quality in _LARGE_QUALITIES[1:]:
-            if len(data) > _LARGE_BYTES:
-                data = _jpeg(picture_HWC, quality)
-        if len(data) > _LARGE_BYTES:  # noise: nobody can see much in it anyway
-            data = _jpeg(_shrink(picture_HWC, _LARGE // 2), _LARGE_QUALITIES[-1])
-        return _uri(data)
+        return fitted_uri(self._drawn(seen, LARGE), LARGE)
 
     def _drawn(self, seen: Seen, side: int) -> UInt8Array:
         rgb_HWC, truth_HW, mask_HW = (None if part is None else _shrink(part, side) for part in seen)
@@ -104,6 +99,26 @@ class Album:
         if truth_HW is None:
             return draw(rgb_HWC, mask_HW, self.scheme, OPACITY)
         return difference(rgb_HWC, truth_HW, mask_HW, self.scheme.num_classes)
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The pictures of one data set in an album that several share: its keys need differ in it alone."""
+
+    album: Album
+    name: str
+
+    def add(self, key: str, rgb_HWC: UInt8Array, truth_HW: UInt8Array | None, mask_HW: UInt8Array) -> None:
+        """As `Album.add`."""
+        self.album.add(f"{self.name}/{key}", rgb_HWC, truth_HW, mask_HW)
+
+    def small(self, key: str) -> str | None:
+        """As `Album.small`."""
+        return self.album.small(f"{self.name}/{key}")
+
+    def large(self, key: str) -> str | None:
+        """As `Album.large`."""
+        return self.album.large(f"{self.name}/{key}")
 
 
 def _shrink(pixels: UInt8Array, side: int) -> UInt8Array:
@@ -122,6 +137,18 @@ def _shrink(pixels: UInt8Array, side: int) -> UInt8Array:
 def _jpeg(rgb_HWC: UInt8Array, quality: int) -> bytes:
     bgr_HWC = cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr_HWC, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def fitted_uri(rgb_HWC: UInt8Array, side: int) -> str:
+    """A picture not larger than `side`, nor much above `_LARGE_BYTES`, as the address of itself."""
+    rgb_HWC = _shrink(rgb_HWC, side)
+    data = _jpeg(rgb_HWC, _LARGE_QUALITIES[0])
+    for quality in _LARGE_QUALITIES[1:]:
+        if len(data) > _LARGE_BYTES:
+            data = _jpeg(rgb_HWC, quality)
+    if len(data) > _LARGE_BYTES:  # noise: nobody can see much in it anyway
+        data = _jpeg(_shrink(rgb_HWC, LARGE // 2), _LARGE_QUALITIES[-1])
+    return _uri(data)
 
 
 def jpeg_uri(rgb_HWC: UInt8Array) -> str:

@@ -9,23 +9,12 @@ from roadseg.errors import OutputError
 from roadseg.report.html.album import NoPictures, Pictures
 from roadseg.report.html.curves import curve_figures
 from roadseg.report.html.facts import facts
-from roadseg.report.html.page import Cell, Page, Table, percent
+from roadseg.report.html.further import further_scores
+from roadseg.report.html.page import Cell, Page, Section, Table
 from roadseg.report.html.scores import Scored, css, headlines, sections
 from roadseg.report.html.tally import Tally
 
 _NONE: Final = NoPictures()
-# section of the document -> scores in it, and what they are called
-_FURTHER: Final = {
-    "categories": {"mean_iou": "IoU of categories, mean"},
-    "instances": {"mean_iiou": "iIoU, mean"},
-    "boundary": {"mean_iou": "Boundary IoU", "mean_f": "Boundary F"},
-    "road": {
-        "max_f": "MaxF", "average_precision": "Average precision", "average_precision_11": "AP at 11 recalls",
-        "precision": "Precision at MaxF", "recall": "Recall at MaxF",
-        "false_positive_rate": "False positive rate at MaxF",
-        "false_negative_rate": "False negative rate at MaxF", "ece": "Calibration error (ECE)",
-    },
-}  # fmt: skip
 
 
 def eval_page(folder: Path, pictures: Pictures = _NONE) -> Page:
@@ -34,7 +23,7 @@ def eval_page(folder: Path, pictures: Pictures = _NONE) -> Page:
     settings = dict(document["settings"])
     rate = settings.pop("pictures_per_second", None)
     data = str(settings.get("data", ""))
-    page = Page(
+    return Page(
         command="eval",
         title=f"Scores on {Path(data).name or data}" if data else "Scores",
         subtitle=f"{settings.get('split', '')} · {len(scored.tallies)} pictures".lstrip(" ·"),
@@ -45,13 +34,14 @@ def eval_page(folder: Path, pictures: Pictures = _NONE) -> Page:
             pictures=len(scored.tallies),
             roadseg_version=document["roadseg_version"],
         ),
-        sections=sections(scored, pictures, curves=curve_figures(document.get("road"))),
+        sections=[*_problems(document), *scored_sections(document, scored, pictures)],
     )
-    if further := _further(document):
-        page.sections.insert(1, further)
-    if problems := _problems(document):
-        page.sections.insert(0, problems)
-    return page
+
+
+def scored_sections(document: Mapping[str, Any], scored: Scored, pictures: Pictures = _NONE) -> list[Section]:
+    """All that is told of the scores in a scores.json, as `read_scored` gives them."""
+    curves = curve_figures(document.get("road"))
+    return sections(scored, pictures, further=further_scores(document), curves=curves)
 
 
 def read_scored(folder: Path) -> tuple[dict[str, Any], Scored]:
@@ -75,19 +65,8 @@ def read_scored(folder: Path) -> tuple[dict[str, Any], Scored]:
         raise OutputError(f"{path}: is no evaluation that a page can be made from ({error!r})") from error
 
 
-def _further(document: Mapping[str, Any]) -> Table | None:
-    """The scores beyond the confusion matrix, of what was counted."""
-    rows = []
-    for section, names in _FURTHER.items():
-        scores = (document.get(section) or {}).get("scores", {})
-        for key, name in names.items():
-            if (value := scores.get(key)) is not None:
-                rows.append([Cell(name), Cell(percent(value), value)])
-    return Table("Further scores", [("Score", False), ("%", True)], rows, narrow=True) if rows else None
-
-
-def _problems(document: Mapping[str, Any]) -> Table | None:
+def _problems(document: Mapping[str, Any]) -> list[Section]:
     rows = [[Cell(key), Cell("no prediction")] for key in document.get("missing", ())]
     rows += [[Cell(failed["key"]), Cell(failed["error"])] for failed in document.get("failed", ())]
     title = f"{len(rows)} pictures counted as missed" if len(rows) > 1 else "One picture counted as missed"
-    return Table(title, [("Picture", False), ("Why", False)], rows) if rows else None
+    return [Table(title, [("Picture", False), ("Why", False)], rows)] if rows else []

@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from roadseg.metrics.confusion import mean_defined
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -158,6 +160,8 @@ def lines(
             axes.locator_params(axis="x", integer=True)
         if xlim is None:
             axes.margins(x=0.02)
+        if integer and len(places := {x for _, (xs, _) in series for x in xs}) == 1:
+            axes.set_xlim(min(places) - 1, max(places) + 1)  # else its ticks have fractions
         if len(series) > 1:
             axes.legend(ncols=2 if len(series) < 9 else 3)
 
@@ -194,4 +198,4 @@ def over_time(
 
 def _thinned(values: Sequence[float], every: int) -> list[float]:
     groups = (values[i : i + every] for i in range(0, len(values), every))
-    return [sum(group) / len(group) for group in groups]
+    return [mean_defined(group) for group in groups]  # a gap where none is

@@ -94,6 +94,8 @@ def sections(
     scored: Scored,
     pictures: Pictures,
     link: Callable[[str], str | None] = lambda key: None,
+    *,
+    further: Table | None = None,
     curves: Sequence[Figure] = (),
 ) -> list[Section]:
     """Every part, in the order of the page. link: the address of a picture's own result, if there is one."""
@@ -103,7 +105,7 @@ def sections(
         if source := pictures.large(tally.key):
             caption = f"{scored.judged_by} {percent(scored.score(tally), 1)} %"
             shots[tally.key] = Picture(tally.key, source, caption)
-    found: list[Section] = [class_table(scored)]
+    found: list[Section] = [class_table(scored), *([further] if further else [])]
     figures = list(curves)
     if len(ranked) > 1:
         values = [scored.score(tally) for tally in ranked]
@@ -111,10 +113,9 @@ def sections(
         figures.insert(
             0, Figure(label.capitalize().replace("Iou", "IoU"), plots.histogram(label, values, "IoU %"))
         )
-    found.append(Figures("Over the pictures and thresholds" if curves else "Over the pictures", figures))
+    if figures:
+        found.append(Figures("Over the pictures and thresholds" if curves else "Over the pictures", figures))
     found.append(confusion(scored))
-    if not figures:
-        found.pop(1)
     if shots:
         found.append(_gallery(scored, ranked, shots))
     found.append(_every_picture(scored, pictures, link))

@@ -11,7 +11,9 @@ from roadseg.metrics import ConfusionMatrix
 from roadseg.metrics.bootstrap import confidence_intervals
 from roadseg.report.html import plots
 from roadseg.report.html.album import NoPictures, Pictures
+from roadseg.report.html.curves import curve_figures
 from roadseg.report.html.facts import facts
+from roadseg.report.html.further import further_scores
 from roadseg.report.html.page import (
     Cell,
     Figure,
@@ -47,6 +49,7 @@ def segment_page(report: RunReport, pictures: Pictures = _NONE) -> Page:
             time=totals["seconds"] is not None and f"{totals['seconds']:.1f} s",
             speed=rate or None,
             started=_when(report.started),
+            curves=_no_curves(report),
             roadseg_version=__version__,
         ),
     )
@@ -67,12 +70,21 @@ def segment_page(report: RunReport, pictures: Pictures = _NONE) -> Page:
         between = confidence_intervals(matrices, report.classes)
         scored = Scored(report.classes, counts, whole, each, tallies, between)
         page.headlines = headlines(scored)
-        page.sections += sections(scored, pictures, link)
+        further = further_scores({"boundary": report.boundary, "road": report.road})
+        curves = curve_figures(report.road)
+        page.sections += sections(scored, pictures, link, further=further, curves=curves)
     else:
         shares = [row for row in report.rows if row.road_fraction is not None]
         page.headlines = _shares(report, totals, shares)
         page.sections += _unscored(report, shares, pictures, link)
     return page
+
+
+def _no_curves(report: RunReport) -> str | None:
+    """Why there are no curves over the threshold, although there are scores and a road."""
+    if not report.scores or report.road or not (len(report.classes) == 2 or "road" in report.classes):
+        return None
+    return "left out: of the pictures that were scored in an earlier run, their part cannot be told"
 
 
 def _when(time: datetime) -> str:

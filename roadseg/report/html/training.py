@@ -4,16 +4,18 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from roadseg import __version__
 from roadseg.errors import OutputError
 from roadseg.report.html import plots
-from roadseg.report.html.evaluation import read_scored
+from roadseg.report.html.album import NoPictures, Pictures
+from roadseg.report.html.evaluation import read_scored, scored_sections
 from roadseg.report.html.facts import facts, plain
 from roadseg.report.html.page import Cell, Figure, Figures, Gallery, Headline, Page, Picture, Section, Table
-from roadseg.report.html.scores import class_table, confusion, headlines
+from roadseg.report.html.scores import headlines
 
 VALIDATION: Final = "val"  # folder of the best epoch's scores, one below it for each data set
 _FIRST: Final = (
@@ -35,21 +37,51 @@ _FORMS: Final = {"epoch": ".0f", "lr": ".2e", "seconds": ".1f"}
 Rows = Sequence[Mapping[str, float]]
 
 
-def train_page(folder: Path, sheet: str | None = None, ran: Mapping[str, Any] | None = None) -> Page:
-    """The page of a training, from `config.json`, `results.csv` and `val/` in `folder`. Raises OutputError.
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a training did: its settings, a row for each epoch, and of them those that were validated."""
 
-    sheet: the address of a picture of predictions; ran: what no document says (command_line, device, and
-    pictures of an epoch).
-    """
+    config: Mapping[str, Any]
+    rows: Rows
+    validated: Rows
+    seconds: float
+
+    @property
+    def best(self) -> Mapping[str, float] | None:
+        """The row of the best epoch; None where none was validated."""
+        return max(self.validated, key=lambda row: row["score"], default=None)
+
+
+def read_course(folder: Path) -> Course:
+    """The course of the training in `folder`, from `config.json` and `results.csv`. Raises OutputError."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         with (folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
             rows = [{k: float(v) if v else math.nan for k, v in row.items()} for row in csv.DictReader(file)]
         validated = [row for row in rows if not math.isnan(row["score"])]
-        best = max(validated, key=lambda row: row["score"], default=None)
-        seconds = sum(row["seconds"] for row in rows)
+        return Course(config, rows, validated, sum(row["seconds"] for row in rows))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(f"{folder}: holds no training that a page can be made from ({error!r})") from error
+
+
+def sheet_path(folder: Path, epoch: int) -> Path:
+    """Where the picture of predictions of an epoch (from 1) lies in the folder of a training."""
+    return folder / "samples" / f"epoch_{epoch:04d}.jpg"
+
+
+def train_page(
+    folder: Path,
+    sheet: str | None = None,
+    ran: Mapping[str, Any] | None = None,
+    shelves: Mapping[str, Pictures] | None = None,
+) -> Page:
+    """The page of a training, from `config.json`, `results.csv` and `val/` in `folder`. Raises OutputError.
+
+    sheet: the address of a picture of predictions of the best epoch; ran: what no document says
+    (command_line, device, and pictures of an epoch); shelves: data set -> the pictures of its val part.
+    """
+    course = read_course(folder)
+    config, rows, best, seconds = course.config, course.rows, course.best, course.seconds
     told = {key: config[key] for key in _FIRST if key in config} | dict(ran or {})
     if "pictures" in told:
         told["speed"] = f"{told['pictures'] * len(rows) / seconds:.1f} pictures/s, validation included"
@@ -61,10 +93,10 @@ def train_page(folder: Path, sheet: str | None = None, ran: Mapping[str, Any] | 
     )
     if best:
         page.subtitle += f"; the best is epoch {best['epoch']:.0f}"
-    page.sections += _best(folder, page)
-    page.sections.append(Figures("Course", _curves(rows, validated, best)))
-    if sheet:
-        shot = Picture("Picture, truth, prediction", sheet, f"epoch {len(rows)}")
+    page.sections.append(Figures("Course", _curves(rows, course.validated, best)))
+    page.sections += _best(folder, page, shelves or {})
+    if sheet and best:
+        shot = Picture("Picture, truth, prediction", sheet, f"epoch {best['epoch']:.0f}")
         page.sections.append(Gallery("Predictions", [("", [shot])], wide=True))
     page.sections.append(_epochs(rows))
     others = [[Cell(key), Cell(plain(value))] for key, value in config.items()]
@@ -72,24 +104,21 @@ def train_page(folder: Path, sheet: str | None = None, ran: Mapping[str, Any] | 
     return page
 
 
-def _best(folder: Path, page: Page) -> list[Section]:
-    """Scores of the best epoch; the headlines are those of the first data set."""
+def _best(folder: Path, page: Page, shelves: Mapping[str, Pictures]) -> list[Section]:
+    """What `eval` tells of the best epoch on each data set; the headlines are those of the first ones."""
     found: list[Section] = []
     folders = sorted((folder / VALIDATION).glob("*/scores.json"))
     for path in folders:
-        _, scored = read_scored(path.parent)
-        name = path.parent.name
+        document, scored = read_scored(path.parent)
+        name, epoch = path.parent.name, document["settings"]["epoch"]
         page.headlines += [
             Headline(f"{h.name}, {name}" if len(folders) > 1 else h.name, h.value, h.unit, h.interval)
             for h in headlines(scored)[: 2 if len(folders) > 1 else None]
         ]
-        for section in (class_table(scored), confusion(scored)):
-            title = f"{section.title} on {name}, best epoch"
-            found.append(
-                Table(title, section.columns, section.rows, section.foot, section.note)
-                if isinstance(section, Table)
-                else section.__class__(title, section.rows, section.columns, section.cells, section.note)
-            )
+        found += [
+            replace(section, title=f"{section.title} – {name} val, epoch {epoch}")
+            for section in scored_sections(document, scored, shelves.get(name, NoPictures()))
+        ]
     return found
 
 

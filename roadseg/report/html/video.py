@@ -15,6 +15,12 @@ _TOLD: Final = (
     "command_line", "input", "weights", "device", "imgsz", "threshold", "view", "smooth", "codec",
 )  # fmt: skip
 
+_CAPTION: Final = (
+    "Temporal consistency: IoU of the road with that of the frame before, moved along with the picture (mTC, "
+    "Varghese et al. 2020). It is lower where masks flicker, and does not tell whether they are right. The "
+    "first frame has none, nor has one after a cut."
+)
+
 
 def video_page(stem: Path, frames: Sequence[tuple[float, str]] = ()) -> Page:
     """The page of a video, from `stem`.json and `stem`.csv; frames: seconds and address of pictures.
@@ -25,7 +31,9 @@ def video_page(stem: Path, frames: Sequence[tuple[float, str]] = ()) -> Page:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         with stem.with_name(stem.name + ".csv").open(encoding="utf-8-sig", newline="") as file:
-            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+            rows = [
+                {key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)
+            ]
         return _page(document, rows, frames)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(f"{path}: is no video's report that a page can be made from ({error!r})") from error
@@ -37,7 +45,7 @@ def _page(document: Mapping[str, Any], rows: Sequence[Mapping[str, float]], fram
     times, road, changed = (
         [row[name] for row in rows] for name in ("seconds", "road_percent", "changed_percent")
     )
-    sure = [100 * row["confidence"] for row in rows]
+    sure, steady = ([100 * row[name] for row in rows] for name in ("confidence", "consistency"))
     told = {"damaged": "packets or frames were damaged", "missing": "frames are missing"}
     problems = [f"{document[key]} {what}" for key, what in told.items() if document[key]]
     if document["stopped_by"]:
@@ -62,16 +70,18 @@ def _page(document: Mapping[str, Any], rows: Sequence[Mapping[str, float]], fram
             roadseg_version=document["roadseg_version"],
         ),
     )
-    course = plots.over_time(
-        "Road, its change and the confidence over time",
-        times,
-        [
-            ("Road", "% of the frame", road, "zero"),
-            ("Changed since the frame before", "% of the frame", changed, "zero"),
-            ("Confidence: mean probability of the class that each pixel shows", "%", sure, None),
-        ],
-    )
-    page.sections.append(Figures("Over time", [Figure("", course, wide=True)]))
+    panels: list[tuple[str, str, Sequence[float], str | None]] = [
+        ("Road", "% of the frame", road, "zero"),
+        ("Changed since the frame before", "% of the frame", changed, "zero"),
+        ("Confidence: mean probability of the class that each pixel shows", "%", sure, None),
+    ]
+    caption = ""
+    if (consistent := document["mean_consistency"]) is not None:
+        page.headlines.insert(-1, Headline("Temporal consistency", f"{100 * consistent:.2f}", "%"))
+        panels.append(("Temporal consistency", "%", steady, None))
+        caption = _CAPTION
+    course = plots.over_time("Road, its change, confidence and consistency over time", times, panels)
+    page.sections.append(Figures("Over time", [Figure("", course, caption, wide=True)]))
     if frames:
         shots = [Picture(f"{at:.1f} s", source) for at, source in frames]
         page.sections.insert(0, Gallery("Frames", [("", shots)]))

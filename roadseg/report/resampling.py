@@ -11,8 +11,8 @@ OUTLINES = "boundary IoU"
 Float64 = NDArray[np.float64]
 
 
-class Tally:
-    """The pixels of each picture by what became of them; `classes` has K names.
+class Resampler:
+    """Scores any draw of the pictures from their pixels, by what became of them; `classes` has K names.
 
     counts_NKL: int64 confusion counts, rows truth, columns prediction, L = K + 1 (the last one is no class).
     bands_NC2: int64 pixels of the bands along the outlines of C classes, in both and in either.
