@@ -162,10 +162,15 @@ class InferConfig(_Plain):
     """Half precision where the device is faster with it (CUDA); the CPU computes in float32 regardless."""
     compile: bool = False
     """Compile the network with torch.compile: minutes of warm-up, for what some devices gain by it."""
+    tile: int | None = None
+    """See each picture at its own size (or at `imgsz`, where given), in overlapping tiles of so many pixels
+    squared; None: whole, at `imgsz`. `batch_size` counts tiles then."""
 
     def __post_init__(self) -> None:
         if self.imgsz is not None:
             _between("imgsz", self.imgsz, 32, 8192)
+        if self.tile is not None:
+            _between("tile", self.tile, 128, 8192)
         _between("threshold", self.threshold, 0.0, 1.0)
         if self.batch_size is not None:
             _between("batch_size", self.batch_size, 1, 4096)
@@ -204,9 +209,12 @@ class SegmentConfig(_Plain):
     """None: the predictor's own."""
     workers: int = 4
     """Threads that read and write."""
+    max_megapixels: int = 89
+    """Pictures and labels with more are refused. Pillow's own border of suspicion: a quarter of a GiB."""
 
     def __post_init__(self) -> None:
         _one_of("ids", self.ids, Ids)
+        _between("max_megapixels", self.max_megapixels, 1, 1000)
         _one_of("existing", self.existing, Existing)
         _between("opacity", self.opacity, 0.0, 1.0)
         if self.batch_size is not None:

@@ -54,12 +54,17 @@ def kind_of(document: object) -> Kind:
     raise ValueError(f"no document of roadseg: its schema is {document['schema']!r}")
 
 
-def read_document(path: Path) -> tuple[Kind, dict[str, Any]]:
-    """What the JSON file at `path` is, and what it holds. OSError, or ValueError when it is not ours."""
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text holds. ValueError where it is none, or is nested too deeply to be meant."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def read_document(path: Path) -> tuple[Kind, dict[str, Any]]:
+    """What the JSON file at `path` is, and what it holds. OSError, or ValueError when it is not ours."""
+    document = parse_json(path.read_text(encoding="utf-8"))
     return kind_of(document), document
 
 

@@ -36,6 +36,10 @@ class OutputError(RoadsegError):
     """A result cannot be written, or writing it would overwrite something."""
 
 
+class LongNameError(OutputError):
+    """A result's name is too long for its disk; the next one may well be written."""
+
+
 class MemoryLimitError(RoadsegError):
     """A picture needs more memory than there is, even alone."""
 

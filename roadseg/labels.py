@@ -7,7 +7,6 @@ CamVid's colours or from BDD100K's drivable masks alike. A class index is a posi
 `LabelScheme.classes`; 255 (`VOID`) marks pixels that count nowhere.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from roadseg.documents import parse_json
 from roadseg.encodings import (
     CAMVID11,
     CITYSCAPES_LABELS,
@@ -231,7 +231,7 @@ def get_scheme(name_or_json_path: str) -> LabelScheme:
             f"unknown classes {name_or_json_path!r}: choose one of {', '.join(SCHEMES)}, or give a JSON file"
         )
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
         entries = list(data["classes"])
         if len(entries) == 2 and _is_road(entries[0]["name"]):  # the second is what a mask shows as 255
             entries.reverse()

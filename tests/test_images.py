@@ -296,9 +296,9 @@ def test_the_limit_holds_where_pillow_does_not_warn(
     tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save(tmp_path / "a.png", encoded(picture, "PNG"))
-    monkeypatch.setattr(images, "MAX_PIXELS", HEIGHT * WIDTH)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH)
     read_rgb(path)
-    monkeypatch.setattr(images, "MAX_PIXELS", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH - 1)
     with pytest.raises(MediaError, match="million pixels"):
         read_rgb(path)
     monkeypatch.setattr(images, "MAX_BYTES", 10)

@@ -23,10 +23,10 @@ from roadseg.engine.evaluate import (
 from roadseg.engine.measures import Measures
 from roadseg.engine.memory import silent
 from roadseg.engine.pages import PAGE, evaluation_album, predictions_album
-from roadseg.engine.predict import Predictor
 from roadseg.engine.predictions import find_format, get_format, match_predictions, score_predictions, strays
 from roadseg.engine.runs import new_folder
 from roadseg.engine.sources import unique_names
+from roadseg.engine.tiles import make_predictor
 from roadseg.labels import get_scheme
 from roadseg.metrics import Scores
 from roadseg.model.checkpoint import DEFAULT_WEIGHTS
@@ -81,7 +81,7 @@ def run_evaluation(
         for save, pictures in zip(saves, samples, strict=True):
             refuse_to_replace(prediction_path(save, picture) for picture in pictures if save)
     digest = checkpoint.digest()
-    predictor = Predictor(checkpoint, config, note=silent if options.quiet else render.note)
+    predictor = make_predictor(checkpoint, config, note=silent if options.quiet else render.note)
     measures = Measures(predictor.scheme, boundary=options.boundary, calib=options.calib)
     documents: list[dict[str, Any]] = []
     for name, folder, pictures, target, save in zip(names, folders, samples, targets, saves, strict=True):
@@ -108,6 +108,7 @@ def run_evaluation(
             "weights": str(weights or DEFAULT_WEIGHTS),
             "weights_sha256": digest,
             "imgsz": predictor.imgsz,
+            "tile": config.tile,
             "device": str(predictor.device),
             "threshold": config.threshold,
             "engine": predictor.facts(),

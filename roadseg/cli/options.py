@@ -40,6 +40,14 @@ Compile = Annotated[
 Imgsz = Annotated[
     int | None, typer.Option(help="Longer side of a picture as the network sees it; default: as trained.")
 ]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        help="See pictures at their own size (or --imgsz), in overlapping tiles of N x N pixels.",
+        metavar="N",
+        show_default=False,
+    ),
+]
 Threshold = Annotated[float, typer.Option(help="Road where its probability is at least this.")]
 Amp = Annotated[bool, typer.Option("--amp/--no-amp", help="Half precision where the device has it.")]
 Workers = Annotated[int, typer.Option(help="Threads or processes that read pictures.")]

@@ -20,8 +20,19 @@ _BIDI: Final = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 Update = Callable[[int, int], None]
 
-out = Console(soft_wrap=True, highlight=False, emoji=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
+
+class _Console(Console):
+    """A console for texts with names from anywhere in them; each line stays one."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        lines = (
+            "\n".join(map(shown, each.split("\n"))) if isinstance(each, str) else each for each in objects
+        )
+        super().print(*lines, **options)
+
+
+out = _Console(soft_wrap=True, highlight=False, emoji=False)
+err = _Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 # Without a terminal, progress is a line each time this many seconds have passed.
 PLAIN_INTERVAL = 10.0
@@ -63,7 +74,8 @@ def say(text: str) -> None:
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one machine-readable document, on stdout."""
-    sys.stdout.write(to_json(document))
+    # a name that is no Unicode comes as lone surrogates: as in files, they become JSON's escape
+    sys.stdout.write(to_json(document).encode("utf-8", "backslashreplace").decode())
 
 
 class Pace:

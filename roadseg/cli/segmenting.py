@@ -6,9 +6,10 @@ from roadseg.cli import render
 from roadseg.cli.evaluating import further_facts
 from roadseg.config import InferConfig, SegmentConfig
 from roadseg.engine.memory import silent
-from roadseg.engine.predict import Predictor
 from roadseg.engine.segment import segment
+from roadseg.engine.tiles import make_predictor
 from roadseg.media.find import find_images
+from roadseg.media.images import allow_pixels
 from roadseg.model.checkpoint import DEFAULT_WEIGHTS
 from roadseg.model.exported import load_weights
 from roadseg.report.run import Row, RunReport
@@ -29,7 +30,7 @@ def run_segment(
     jobs = find_images(*inputs, exclude=Path(config.out))
     checkpoint = load_weights(weights)
     digest = checkpoint.digest()
-    predictor = Predictor(checkpoint, infer, note=silent if quiet else render.note)
+    predictor = make_predictor(checkpoint, infer, note=silent if quiet else render.note)
     settings = {
         "command_line": render.command_line(),
         "inputs": inputs,
@@ -37,6 +38,7 @@ def run_segment(
         "weights_sha256": digest,
         "device": str(predictor.device),
         "imgsz": predictor.imgsz,
+        "tile": infer.tile,
         "threshold": infer.threshold,
         "ids": config.ids,
         "labels": config.labels,
@@ -49,7 +51,8 @@ def run_segment(
             def progress(row: Row, done: int, total: int) -> None:
                 update(done, total)
 
-            segment(config, predictor, jobs, report, progress)
+            with allow_pixels(config.max_megapixels * 10**6):
+                segment(config, predictor, jobs, report, progress)
     except BaseException:
         # else it was refused before it began, or could not write even that; --json has the error alone
         if report.finished and not as_json:

@@ -1,18 +1,29 @@
 """Archives that lie in a data set's folder: are they whole, and is what they hold unpacked beside them?"""
 
+import bz2
+import gzip
+import io
+import lzma
 import shlex
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 ArchiveState = Literal["unpacked", "packed", "damaged", "unfinished", "unknown"]
 
 _PROBES: Final = 100  # members whose files are looked for
+# Of a tar no more is unpacked, whatever the sizes in it claim: a small file may hold any number of zeros.
+_HEAD: Final = 1 << 26
+_UNPACKERS: Final[Mapping[str, Callable[..., Any]]] = {
+    ".gz": gzip.open,
+    ".tgz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
 _ZIP: Final = (".zip",)
 _TAR: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _OTHER: Final = (".7z", ".rar")
@@ -56,7 +67,7 @@ def _state(path: Path, root: Path) -> ArchiveState:
         return "unknown"
     try:
         members = _zip_members(path) if name.endswith(_ZIP) else _tar_members(path)
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error):
+    except Exception:  # they raise about anything on damaged files: UnicodeDecodeError, LZMAError, ...
         return "damaged"
     return "unpacked" if all((root / member).is_file() for member in members) else "packed"
 
@@ -70,5 +81,12 @@ def _zip_members(path: Path) -> Sequence[str]:
 
 def _tar_members(path: Path) -> Sequence[str]:
     """The first members: to see the last one would mean to unpack it all."""
-    with tarfile.open(path) as archive:
-        return [member.name for member in islice(archive, _PROBES) if member.isfile()]
+    with _UNPACKERS.get(path.suffix.lower(), open)(path, "rb") as file:
+        head = file.read(_HEAD)
+    with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as archive:
+        members = []
+        for member in islice(archive, _PROBES):
+            members += [member.name] if member.isfile() else []
+            if member.offset_data + member.size >= _HEAD:  # the next one lies behind what was read
+                break
+        return members

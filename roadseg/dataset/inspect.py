@@ -10,7 +10,7 @@ from PIL import Image
 from roadseg.dataset.samples import Sample, read_raw_label
 from roadseg.errors import DatasetError, MediaError, RoadsegError
 from roadseg.labels import LabelScheme, decode_label
-from roadseg.media.images import read_rgb
+from roadseg.media.images import FORMATS, read_rgb
 
 Kind = Literal["undecodable-image", "undecodable-label", "unknown-values", "size"]
 
@@ -77,7 +77,7 @@ def _finding(kind: Kind, path: Path, error: RoadsegError) -> Finding:
 def _read_header(path: Path) -> _Header | None:
     """The header of a picture; None where only decoding can tell: it is damaged, or seems to be cut short."""
     try:
-        with path.open("rb") as file, Image.open(file) as picture:
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as picture:
             width, height = picture.size
             # of a PNG, looking for EXIF that its header does not have would decode it all
             has_exif = picture.format != "PNG" or "exif" in picture.info

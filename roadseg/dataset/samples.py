@@ -19,7 +19,7 @@ from roadseg.dataset.templates import Match, find_files
 from roadseg.encodings import LabelEncoding, RawValue, UInt8Array, read_label_colors
 from roadseg.errors import ConfigError, DatasetError
 from roadseg.labels import LabelScheme, decode_label
-from roadseg.media.images import read_rgb
+from roadseg.media.images import FORMATS, max_pixels, read_rgb, too_large
 
 Key = tuple[str, str]  # split, and key within it
 
@@ -236,12 +236,20 @@ def read_raw_label(path: Path, values: Collection[RawValue]) -> UInt8Array:
 
 
 def _load(path: Path) -> Image.Image:
+    if path.exists() and not path.is_file():  # a pipe would block for ever
+        raise DatasetError(f"{path}: is no regular file; save the label to a file first")
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
+            if picture.width * picture.height > max_pixels():
+                raise DatasetError(too_large(path))
             picture.verify()  # the checksums of a PNG, which loading it does not look at
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             picture.load()
             return picture
+    except DatasetError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DatasetError(too_large(path)) from error
     except UnidentifiedImageError as error:
         raise DatasetError(f"{path}: is no picture; fetch or make it again") from error
     # Pillow's decoders raise about anything on damaged files: OSError, SyntaxError, struct.error, ...

@@ -44,7 +44,7 @@ def find_files(root: Path, template: str, splits: Mapping[str, str]) -> Iterator
     for folder_name, split in (splits if "{split}" in template else {"": "train"}).items():
         parent, name_template = cut(template.replace("{split}", folder_name))
         parts = re.split(r"(\{\w+\})", name_template)
-        pattern = re.compile("".join(_FIELDS.get(part) or re.escape(part) for part in parts))
+        pattern = re.compile("".join(_FIELDS.get(part) or re.escape(part) for part in parts), re.DOTALL)
         for name in list_files(root / parent):
             found = pattern.fullmatch(name)
             if found:

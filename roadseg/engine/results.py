@@ -64,9 +64,17 @@ class TruthReader:
         self.encoding = ENCODINGS[label_format]
         scheme.table(self.encoding)
 
+    def files(self, job: ImageJob) -> list[Path]:
+        """The label file of a picture, if there is one."""
+        return [path for path in self._paths(job.relative) if path.is_file()][:1]
+
     def read(self, job: ImageJob, size: tuple[int, int]) -> UInt8Array:
         """The label as label_HW uint8, void = 255. DatasetError: missing, damaged, not of `size` (HW)."""
-        path = self._find(job.relative)
+        found = self.files(job)
+        if not found:
+            missing = self._paths(job.relative)[0]
+            raise DatasetError(f"{missing}: no label for {job.relative}; add it, or leave the picture out")
+        path = found[0]
         sample = Sample(job.path, path, self.encoding, split="", group="", key=job.relative.as_posix())
         truth_HW = read_label(sample, self.scheme)
         if truth_HW.shape != size:
@@ -77,14 +85,10 @@ class TruthReader:
             )
         return truth_HW
 
-    def _find(self, relative: Path) -> Path:
+    def _paths(self, relative: Path) -> list[Path]:
         image_end, label_end = _LABEL_ENDINGS.get(self.encoding.name, ("", ""))
         stems = [relative.stem.removesuffix(image_end) + label_end, relative.stem]
-        paths = [self.folder / relative.with_name(f"{stem}.png") for stem in dict.fromkeys(stems)]
-        for path in paths:
-            if path.is_file():
-                return path
-        raise DatasetError(f"{paths[0]}: no label for {relative}; add it, or leave the picture out")
+        return [self.folder / relative.with_name(f"{stem}.png") for stem in dict.fromkeys(stems)]
 
 
 class ResultWriter:

@@ -1,12 +1,12 @@
 """Starting a training in a folder of its own, and going on with one that was interrupted."""
 
-import json
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from roadseg.config import TrainConfig
+from roadseg.documents import parse_json
 from roadseg.engine.listener import TrainListener, TrainResult
 from roadseg.engine.sources import find_sources
 from roadseg.engine.train import Trainer
@@ -24,7 +24,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     if not path.is_file():
         path = Path(name)
     try:
-        settings = json.loads(path.read_bytes())
+        settings = parse_json(path.read_bytes())
     except OSError as error:
         names = ", ".join(sorted(Path(entry.name).stem for entry in own.iterdir()))
         raise ConfigError(f"recipe is {name!r}, but must be a JSON file, or one of: {names}.") from error

@@ -23,8 +23,9 @@ from roadseg.engine.pages import reopener
 from roadseg.engine.predict import CALLS_AHEAD, Predictor
 from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader
 from roadseg.engine.scoring import road_counts, road_plane, score_run
-from roadseg.errors import MemoryLimitError, OutputError, RoadsegError
+from roadseg.errors import LongNameError, MemoryLimitError, OutputError, RoadsegError
 from roadseg.labels import UInt8Array
+from roadseg.media.crashes import Journal
 from roadseg.media.images import ImageJob, output_stems, read_rgb
 from roadseg.report.html.album import Album
 from roadseg.report.html.page import require_ours, write_page
@@ -84,7 +85,8 @@ def segment(
             write_page(page, segment_page(report, album))
 
     try:
-        _run(config, predictor, tasks, truth, writer, report, progress)
+        with Journal(out / f".{config.report_name}.reading") as journal:
+            _run(config, predictor, tasks, truth, writer, report, journal, progress)
     except BaseException as error:
         report.stopped_by = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else f"{error}" or repr(error)
         with contextlib.suppress(OutputError):  # the first error is the one to tell
@@ -170,7 +172,7 @@ def _root(job: ImageJob) -> Path | None:
 
 
 # Settings that make masks what they are: two runs into one folder must agree on them.
-_DECISIVE = ("weights", "imgsz", "threshold", "ids")
+_DECISIVE = ("weights", "imgsz", "tile", "threshold", "ids")
 
 
 def _earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | None:
@@ -210,6 +212,7 @@ def _run(
     truth: TruthReader | None,
     writer: ResultWriter,
     report: RunReport,
+    journal: Journal,
     progress: Progress | None,
 ) -> None:
     batch_size = config.batch_size or predictor.batch_size
@@ -221,8 +224,9 @@ def _run(
             return task, None
         start = time.perf_counter()
         try:
-            rgb_HWC = read_rgb(task.job.path)
-            truth_HW = truth.read(task.job, rgb_HWC.shape[:2]) if truth else None
+            with journal.reading(task.job.path, *(truth.files(task.job) if truth else ())):
+                rgb_HWC = read_rgb(task.job.path)
+                truth_HW = truth.read(task.job, rgb_HWC.shape[:2]) if truth else None
         except RoadsegError as error:
             return task, error
         return task, Picture(task.name, task.outputs, rgb_HWC, truth_HW, time.perf_counter() - start)
@@ -233,7 +237,8 @@ def _run(
             error = _record(*pending.popleft(), report)
             if progress:
                 progress(report.rows[-1], len(report.rows), len(tasks))
-            if isinstance(error, OutputError) or (error and config.fail_fast):
+            hopeless = isinstance(error, OutputError) and not isinstance(error, LongNameError)
+            if error and (hopeless or config.fail_fast):
                 raise error
 
     def look(batch: list[_Read]) -> tuple[list[_Read], Iterator[_Predicted | MemoryLimitError]]:

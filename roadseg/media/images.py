@@ -5,7 +5,9 @@
 
 import io
 import stat
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +23,8 @@ from roadseg.media.output import atomic_write, write_mask, write_rgb, write_text
 
 __all__ = [
     "IMAGE_SUFFIXES",
-    "MAX_PIXELS",
     "ImageJob",
+    "allow_pixels",
     "atomic_write",
     "find_images",
     "output_stems",
@@ -32,11 +34,10 @@ __all__ = [
     "write_text",
 ]
 
-MAX_PIXELS: Final = 89_478_485  # Pillow's own border of suspicion: a quarter of a GiB of RGB
-MAX_BYTES: Final = 1 << 30  # twice what so many pixels take as 16-bit RGB
+MAX_BYTES: Final = 1 << 30  # what 89 million pixels, the border of suspicion, take as 16-bit RGB, twice
 
 # Not all that Pillow knows: the rest are rarely tested, and some call other programs (EPS).
-_FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _EXIF_ORIENTATION: Final = 0x0112
 # Exif 2.32, table 6: what makes each orientation upright.
 _UPRIGHT: Final[dict[int, Callable[[cv2.typing.MatLike], cv2.typing.MatLike]]] = {
@@ -50,6 +51,36 @@ _UPRIGHT: Final[dict[int, Callable[[cv2.typing.MatLike], cv2.typing.MatLike]]] =
 }
 
 
+# Pillow warns of pictures behind its border, and opens them; here they are refused.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+
+def max_pixels() -> int:
+    """The most pixels that a picture or a label may have: 89 million, if nobody has allowed more.
+
+    A small file can hold any number of pixels, and would take all memory that there is.
+    """
+    return Image.MAX_IMAGE_PIXELS or 0  # Pillow's own number, because its decoders look at it, too
+
+
+@contextmanager
+def allow_pixels(count: int) -> Iterator[None]:
+    """Let pictures and labels have up to `count` pixels, in all threads."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, count
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def too_large(path: Path) -> str:
+    """What to tell of a picture with more pixels than are allowed."""
+    return (
+        f"{path}: has more than {max_pixels() // 10**6} million pixels; scale it down, cut it up, or, if you "
+        "trust it, allow `roadseg segment` more with --max-megapixels (and --tile)"
+    )
+
+
 def read_rgb(path: Path) -> UInt8Array:
     """Read a picture as rgb_HWC uint8 RGB 0..255: upright, contiguous, yours to write into.
 
@@ -59,15 +90,15 @@ def read_rgb(path: Path) -> UInt8Array:
     - Of several frames or pages the first is read.
 
     MediaError for whatever is no whole picture: missing, empty, truncated, damaged, a folder, a pipe, an
-    unknown format, pixels without a known range (float, 32-bit), or more than MAX_PIXELS.
+    unknown format, pixels without a known range (float, 32-bit), or more of them than are allowed.
     """
     data = _read_bytes(path)
     # Pillow's decoders raise about anything on damaged files: SyntaxError, struct.error, IndexError, ...
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise _too_large(path)
+            if width * height > max_pixels():
+                raise MediaError(too_large(path))
             if picture.format == "PNG":  # load() alone leaves the checksums of the pixels unread
                 with Image.open(io.BytesIO(data), formats=("PNG",)) as twin:
                     twin.verify()
@@ -79,9 +110,9 @@ def read_rgb(path: Path) -> UInt8Array:
     except MediaError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(path) from error
+        raise MediaError(too_large(path)) from error
     except UnidentifiedImageError as error:
-        raise MediaError(f"{path}: is no picture that can be read here ({', '.join(_FORMATS)})") from error
+        raise MediaError(f"{path}: is no picture that can be read here ({', '.join(FORMATS)})") from error
     except Exception as error:
         raise MediaError(f"{path}: the picture is damaged ({error}); fetch or make it again") from error
     if orientation in _UPRIGHT:
@@ -108,12 +139,6 @@ def _read_bytes(path: Path) -> bytes:
     if not data:
         raise MediaError(f"{path}: the file is empty; fetch or make it again")
     return data
-
-
-def _too_large(path: Path) -> MediaError:
-    return MediaError(
-        f"{path}: has more than {MAX_PIXELS // 10**6} million pixels; scale it down or cut it up"
-    )
 
 
 def _fast_jpeg(picture: Image.Image, data: bytes, path: Path) -> UInt8Array | None:

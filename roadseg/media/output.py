@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from roadseg.errors import OutputError
+from roadseg.errors import LongNameError, OutputError
 from roadseg.labels import RGB, UInt8Array
 
 JPEG_SIDE: Final = 65500  # libjpeg's limit
@@ -53,8 +53,9 @@ def atomic_write(path: Path, data: bytes | memoryview) -> None:
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """The error that tells what the system's own means for `path`, and what to do."""
+    kind = LongNameError if error.errno == errno.ENAMETOOLONG else OutputError
     remedy = _REMEDIES.get(error.errno or 0, "choose another output folder")
-    return OutputError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
+    return kind(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ import av
 from roadseg.errors import MediaError
 
 _NETWORK_TIMEOUT: Final = 20.0  # seconds
+_MOST_PIXELS: Final = 89_000_000  # of a frame: as of pictures; 8K has 33 million
 # Where FFmpeg finds camera number N, and by which of its devices.
 _CAMERAS: Final = {"darwin": ("{}", "avfoundation"), "win32": ("video={}", "dshow")}
 
@@ -46,6 +47,9 @@ def video_stream(container: av.container.InputContainer, source: str) -> av.Vide
     """The first stream of moving pictures; raises MediaError where there is none."""
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:  # the cover of a song
+            # FFmpeg's own limit would let a few bytes ask for gigabytes a frame, in each of its threads
+            if stream.codec_context is not None:  # of a known codec
+                stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}
             return stream
     raise MediaError(f"{source}: holds no video stream; give a video, or pictures to `roadseg segment`")
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 import roadseg
 from roadseg.config import ExportFormat, UNetConfig
+from roadseg.documents import parse_json
 from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 from roadseg.labels import LabelScheme
 from roadseg.media.output import cannot_write
@@ -220,17 +221,33 @@ def _read_torch(path: Path) -> Any:
             f"{previous_of(path).name} beside it if there is one."
         )
     try:
+        _require_whole(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: refused, because it is damaged, or holds Python objects, which could run code when "
             "loaded. Use a file that `roadseg train` wrote, or a .safetensors file."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # torch's unpickler raises about anything on damaged files
         raise CheckpointError(
             f"{path}: not a readable checkpoint; it is damaged. Copy it again, or use "
             f"{previous_of(path).name} beside it if there is one."
         ) from error
+
+
+def _require_whole(path: Path) -> None:
+    """ValueError or an error of zipfile's unless all that the file claims to hold is in it, undamaged.
+
+    torch looks at no checksum, and gets memory for what a packed member says it unpacks to.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("torch packs nothing")
+        if sum(member.file_size for member in members) > path.stat().st_size:
+            raise ValueError("it claims more than it holds")
+        if archive.testzip() is not None:
+            raise ValueError("its checksums are wrong")
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -243,7 +260,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             f"{path}: not a readable safetensors file; it is damaged or cut short."
         ) from error
     try:
-        described = json.loads(metadata.get(METADATA_KEY, "{}"))
+        described = parse_json(metadata.get(METADATA_KEY, "{}"))
     except ValueError as error:
         raise CheckpointError(f"{path}: its description is not JSON; the file is damaged.") from error
     return {**described, "weights": weights}

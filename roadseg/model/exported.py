@@ -4,7 +4,6 @@ Such a file carries the same description as a checkpoint, so that it is used in 
 and nothing else. Shapes: B batch, H W pixels, K classes.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadseg.config import ExportFormat, InferConfig, UNetConfig
+from roadseg.documents import parse_json
 from roadseg.errors import CheckpointError, ExtraError, RoadsegError
 from roadseg.labels import LabelScheme
 from roadseg.model.checkpoint import EXPORTED, Checkpoint, load_checkpoint, require_format
@@ -87,7 +87,7 @@ def read_exported(files: list[bytes], kind: ExportFormat, source: str) -> Export
             "`roadseg export` wrote."
         )
     try:
-        content = json.loads(text)
+        content = parse_json(text)
         require_format(content, source)
         if kind == "openvino" and content["export"]["weights_sha256"] != sha256(files[1]).hexdigest():
             raise CheckpointError(

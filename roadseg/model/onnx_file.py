@@ -99,7 +99,10 @@ def read(files: list[bytes], source: str) -> tuple[str | None, Callable[[int, in
         # Threads that spin while they wait take the cores of decoders and encoders.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            # without the fallback, which prints what goes wrong on stdout and then tries the same again
+            session = ort.InferenceSession(
+                data, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
             (given,), (wanted,) = session.get_inputs(), session.get_outputs()
         except Exception as error:  # ONNX Runtime's errors have no common base
             raise CheckpointError(f"{source}: ONNX Runtime cannot load it ({first_line(error)}).") from error

@@ -229,6 +229,8 @@ def _require_numbers(run: Run) -> None:
     for name, value in {**run.headline, **run.shares}.items():
         if not isinstance(value, int | float | None):
             raise ValueError(f"{name} is {value!r}, and no number")
+    if not all(isinstance(name, str) for name in run.classes):
+        raise ValueError(f"its classes are {run.classes}, and no names")
     kinds = len(run.classes)
     for picture, counts in run.counts.items():
         whole = len(counts) == kinds and all(len(line) == kinds + 1 for line in counts)

@@ -17,6 +17,7 @@ from roadseg.errors import OutputError
 from roadseg.media.output import write_text
 from roadseg.media.table import csv_text
 
+_MOST_PIXELS: Final = 1 << 53  # what JSON's numbers hold exactly; no picture comes near
 Status = Literal["ok", "failed", "skipped"]
 Counts = Sequence[
     Sequence[int]
@@ -195,15 +196,19 @@ class RunReport:
         """The report that `to_dict` gave. ValueError, KeyError or TypeError when it is none."""
         if data["schema"] != header("segment")["schema"]:
             raise ValueError(f"it is {data['schema']}, not roadseg/segment")
+        if not all(isinstance(name, str) for name in data["classes"]):
+            raise ValueError(f"its classes are {data['classes']}, and no names")
+        for row in data["rows"]:
+            _require_row(row, len(data["classes"]))
         return cls(
-            command=data["command"],
-            settings=data["settings"],
+            command=str(data["command"]),
+            settings=dict(data["settings"]),
             classes=tuple(data["classes"]),
             rows=[Row(**{name: row[name] for name in _ROW if name in row}) for row in data["rows"]],
             scores=data["scores"],
             boundary=data.get("boundary"),  # older versions had neither
             road=data.get("road"),
-            earlier_runs=data["earlier_runs"],
+            earlier_runs=list(data["earlier_runs"]),
             started=datetime.fromisoformat(data["started"]),
             finished=datetime.fromisoformat(data["finished"]),
             stopped_by=data["stopped_by"],
@@ -231,6 +236,26 @@ class RunReport:
             for row in self.rows
         )
         return csv_text(["input", "status", *kinds, *facts], rows)
+
+
+def _require_row(row: Mapping[str, Any], classes: int) -> None:
+    """ValueError for a row that nothing can be counted with: of a file that was edited, or damaged."""
+    numbers = (row[name] for name in ("width", "height", "road_fraction", "seconds", "iou"))
+    counts = row["counts"]
+    sound = (
+        isinstance(row["input"], str)
+        and row["status"] in get_args(Status)
+        and all(isinstance(text, str) for pair in row["outputs"].items() for text in pair)
+        and all(value is None or (type(value) in (int, float) and math.isfinite(value)) for value in numbers)
+        and isinstance(row["error"], str | None)
+        and isinstance(row["earlier"], bool)
+    )
+    if counts is not None:
+        sound = sound and len(counts) == classes
+        sound = sound and all(len(line) == classes + 1 for line in counts)
+        sound = sound and all(type(n) is int and 0 <= n < _MOST_PIXELS for line in counts for n in line)
+    if not sound:
+        raise ValueError(f"the row of {row['input']!r} is damaged")
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -40,6 +40,7 @@ def evaluate(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     imgsz: options.Imgsz = None,
+    tile: options.Tile = None,
     threshold: options.Threshold = InferConfig.threshold,
     batch_size: options.AutoBatchSize = "auto",
     workers: options.Workers = TrainConfig.workers,
@@ -59,6 +60,7 @@ def evaluate(
             "weights",
             "save_predictions",
             "imgsz",
+            "tile",
             "threshold",
             "batch_size",
             "device",
@@ -70,7 +72,7 @@ def evaluate(
         raise typer.Exit(run_predictions(common, predictions, prediction_format, classes))
     options.refuse_given(ctx, ("prediction_format", "classes"), "these belong to --predictions")
     config = InferConfig(
-        device=device, imgsz=imgsz, threshold=threshold, amp=amp, compile=compile,
+        device=device, imgsz=imgsz, tile=tile, threshold=threshold, amp=amp, compile=compile,
         batch_size=options.batch_size_of(batch_size),
     )  # fmt: skip
     run_evaluation(common, weights, save_predictions, config)

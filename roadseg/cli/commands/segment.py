@@ -39,6 +39,10 @@ def segment(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
     threshold: options.Threshold = InferConfig.threshold,
     imgsz: options.Imgsz = None,
+    tile: options.Tile = None,
+    max_megapixels: Annotated[
+        int, typer.Option(help="Refuse larger pictures: a small file may hold a huge one.")
+    ] = SegmentConfig.max_megapixels,
     batch_size: options.AutoBatchSize = "auto",
     workers: options.Workers = SegmentConfig.workers,
     device: options.Device = InferConfig.device,
@@ -57,10 +61,11 @@ def segment(
         out=str(out), overlay=overlay, opacity=opacity, save_probs=save_probs, ids=ids,
         existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
         labels=str(labels) if labels else None, label_format=label_format,
-        shard=parse_shard(shard), fail_fast=fail_fast, html=html, workers=workers,
+        shard=parse_shard(shard), fail_fast=fail_fast, html=html, max_megapixels=max_megapixels,
+        batch_size=1 if tile else None, workers=1 if tile else workers,  # tiles are for huge pictures
     )  # fmt: skip
     infer = InferConfig(
-        device=device, imgsz=imgsz, threshold=threshold, amp=amp, compile=compile,
+        device=device, imgsz=imgsz, tile=tile, threshold=threshold, amp=amp, compile=compile,
         batch_size=options.batch_size_of(batch_size),
     )  # fmt: skip
     raise typer.Exit(run_segment(inputs, weights, config, infer, json, quiet))
