@@ -113,7 +113,7 @@ class RunReport:
         known = {row.input: row for row in earlier.rows if row.status != "failed"}
         self.rows = [
             replace(known[row.input], status="skipped", earlier=False)
-            if row.status == "skipped" and row.input in known
+            if row.status == "skipped" and row.width is None and row.input in known
             else row
             for row in self.rows
         ]
