@@ -67,8 +67,8 @@ def start_training(config: TrainConfig, folder: Path, listener: TrainListener) -
     sweep(folder)  # of a run that was killed before it had anything to keep
     if (folder / CONFIG).exists():
         raise OutputError(
-            f"{folder}: holds a run that was stopped before its first epoch was done. Begin it again by --resume "
-            f"{folder}, or choose another --name."
+            f"{folder}: holds a run that was stopped before its first epoch was done. Begin it again by "
+            f"--resume {folder}, or choose another --name."
         )
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise OutputError(
@@ -88,9 +88,8 @@ def resume_training(folder: Path, listener: TrainListener, *, device: str, worke
         folder = folder.parent
     sweep(folder)
     if not (folder / "last.pt").exists() and (folder / CONFIG).is_file():
-        config = replace(
-            TrainConfig.from_dict(read_recipe(str(folder / CONFIG))), device=device, workers=workers
-        )
+        recipe = TrainConfig.from_dict(read_recipe(str(folder / CONFIG)))
+        config = replace(recipe, device=device, workers=workers)
         listener.message(f"{folder}: no epoch of it was done; it begins again.")
         return _run(Trainer(config, find_sources(config), folder, listener))
     checkpoint = _load_state(folder, listener)

@@ -85,18 +85,9 @@ def segment(
         report.stopped_by = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else f"{error}" or repr(error)
         with contextlib.suppress(OutputError):  # the first error is the one to tell
             finish()
-        error.add_note(_standing(report, len(tasks), config))
+        error.add_note(report.standing(len(tasks), out))
         raise
     finish()
-
-
-def _standing(report: RunReport, inputs: int, config: SegmentConfig) -> str:
-    status = report.totals()
-    done = status["ok"] + status["skipped"]
-    same = (
-        " --skip-existing in place of --overwrite" if config.existing == "overwrite" else " --skip-existing"
-    )
-    return f"{done} of {inputs} pictures are done in {config.out}: the same command with{same} goes on."
 
 
 # ---------------------------------------------------------------- before the run

@@ -63,8 +63,8 @@ class StepGuard:
 def diverged(what: str) -> RoadsegError:
     """The error of a training that goes nowhere."""
     return RoadsegError(
-        f"Training has diverged: {what}. Start again with a lower --lr, a longer --warmup-epochs, a --clip-grad, "
-        "or --no-amp; and let `roadseg download-check --deep` look for pictures that are damaged."
+        f"Training has diverged: {what}. The last checkpoint is kept. Start again with a lower --lr, a "
+        "longer --warmup-epochs, a --clip-grad, or --no-amp, and from other --weights if they were given."
     )
 
 
@@ -84,11 +84,8 @@ def deterministic(wanted: bool, device: torch.device, tell: Callable[[str], None
     if not wanted:
         yield
         return
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    tuned = torch.backends.cudnn.benchmark
+    strict = torch.are_deterministic_algorithms_enabled()
+    lenient, tuned = torch.is_deterministic_algorithms_warn_only_enabled(), torch.backends.cudnn.benchmark
     # cuBLAS reads it when it is first used: https://docs.nvidia.com/cuda/cublas/#results-reproducibility
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     tell(_promise(device))
@@ -110,7 +107,7 @@ def deterministic(wanted: bool, device: torch.device, tell: Callable[[str], None
             warnings.showwarning = listen
             yield
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.use_deterministic_algorithms(strict, warn_only=lenient)
         torch.backends.cudnn.benchmark = tuned
 
 
@@ -119,6 +116,6 @@ def _promise(device: torch.device) -> str:
     if device.type == "cpu":
         return f"Deterministic: the same bits again with {same}."
     return (
-        f"Deterministic as far as torch is on {device.type}, with {same}; operations without such an algorithm "
-        "(the backward pass of bilinear resizing in older versions, cumulative sums of Lovasz) are named."
+        f"Deterministic as far as torch is on {device.type}, with {same}; an operation that has no such "
+        "algorithm there (bilinear resizing, backwards; NLL loss) is named when it comes."
     )

@@ -152,6 +152,14 @@ class RunReport:
             "seconds": None if self.finished is None else (self.finished - self.started).total_seconds(),
         }
 
+    def standing(self, inputs: int, out: Path) -> str:
+        """For people, after the run was stopped: how far it came with so many inputs, and how to go on."""
+        status = self._status()
+        return (
+            f"{status['ok'] + status['skipped']} of {inputs} pictures are done in {out}: the same command goes "
+            "on with --skip-existing (and without --overwrite)."
+        )
+
     def _status(self) -> Counter[str]:
         return Counter(row.status for row in self.rows if not row.earlier)
 

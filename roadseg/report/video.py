@@ -28,6 +28,8 @@ class Earlier:
 
     outputs: list[Path]
     finished: bool
+    fresh: bool
+    """Whether there was no video before it: one that is there without a finished report is its own."""
 
 
 def earlier_run(report: Path) -> Earlier | None:
@@ -36,7 +38,9 @@ def earlier_run(report: Path) -> Earlier | None:
         kind, data = read_document(report)
         if kind != "video":
             return None
-        return Earlier([Path(name) for name in data["outputs"].values()], data.get("finished", True) is True)
+        finished = data.get("finished", True) is True
+        outputs = [Path(name) for name in data["outputs"].values()]
+        return Earlier(outputs, finished, data.get("fresh") is True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -125,13 +129,17 @@ class VideoReport:
             "exit_code": self.exit_code,
         }
 
-    def announce(self, path: Path, outputs: Mapping[str, str]) -> None:
-        """Write to `path` what a report says before its run is finished. Raises OutputError."""
+    def announce(self, path: Path, outputs: Mapping[str, str], fresh: bool = False) -> None:
+        """Write to `path` what a report says before its run is finished. Raises OutputError.
+
+        fresh: as in `Earlier`.
+        """
         document = {
             **header("video"),
             "settings": dict(self.settings),
             "outputs": dict(outputs),
             "finished": False,
+            "fresh": fresh,
         }
         write_text(path, to_json(document))
 
