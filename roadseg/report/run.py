@@ -155,9 +155,10 @@ class RunReport:
     def standing(self, inputs: int, out: Path) -> str:
         """For people, after the run was stopped: how far it came with so many inputs, and how to go on."""
         status = self._status()
+        done = status["ok"] + status["skipped"]
         return (
-            f"{status['ok'] + status['skipped']} of {inputs} pictures are done in {out}: the same command goes "
-            "on with --skip-existing (and without --overwrite)."
+            f"{done} of {inputs} pictures are done in {out}: the same command goes on with --skip-existing "
+            "(and without --overwrite)."
         )
 
     def _status(self) -> Counter[str]:
