@@ -17,7 +17,7 @@ from roadseg.model.checkpoint import load_checkpoint
 from roadseg.report.run import RunReport
 
 FRAMES = Path(__file__).parents[1] / "samples" / "frames"
-# What the README states, for float32: of a probability, and the share of a set's pixels that may change sides.
+# What the README states, for float32: of a probability, and the share of pixels that may change sides.
 MOST, PIXELS = 1e-3, 1e-4
 Found = list[tuple[UInt8Array, NDArray[np.float32]]]
 
