@@ -212,7 +212,7 @@ class _DiskPairs(Sequence[Pair]):
 
     def _is_whole(self, entry: tuple[int, int, int, int]) -> bool:
         offset, height, width, checksum = entry
-        return zlib.crc32(self.data[offset : offset + 4 * height * width]) == checksum
+        return zlib.crc32(self.data[offset : offset + 4 * height * width].data) == checksum
 
     @classmethod
     def make(
