@@ -233,8 +233,21 @@ def made_whole(job: Job, out: Path, whole: Path) -> None:
 # ---------------------------------------------------------------- kill -9
 
 
-@each_job
-@pytest.mark.parametrize("rename", [1, 4, 9])
+# Of a video, 1 is its announcement, 2 to 31 are masks, 32 to 61 the same coming to their place, 62 and 63
+# the videos; of a training, 4 is the first sheet of predictions, 10 the first best.pt, 11 the first last.pt.
+@pytest.mark.parametrize(
+    ("job", "rename"),
+    [
+        (Train, 1), (Train, 11), (Segment, 9), (Unscored, 34), (Video, 9), (Video, 63),
+        *(
+            pytest.param(*point, marks=pytest.mark.slow)
+            for point in [
+                (Train, 4), (Train, 9), (Train, 13), (Train, 20), (Segment, 1), (Segment, 38), (Unscored, 4),
+                (Video, 1), (Video, 40), (Video, 62), (Video, 65),
+            ]
+        ),
+    ],
+)  # fmt: skip
 def test_killed_before_a_file_gets_its_name(
     tmp_path: Path, finished: Finished, job: type[Job], rename: int
 ) -> None:
@@ -364,7 +377,14 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", str(place)], check=True)
 
 
-@pytest.mark.parametrize(("job", "small"), [(Train, "5m"), (Segment, "100k"), (Video, "60k")])
+@pytest.mark.parametrize(
+    ("job", "small"),
+    [
+        (Segment, "100k"),
+        pytest.param(Train, "5m", marks=pytest.mark.slow),
+        pytest.param(Video, "60k", marks=pytest.mark.slow),
+    ],
+)
 def test_a_full_disk_is_told_of_and_a_rerun_completes(
     tmp_path: Path, finished: Finished, small_disk: Callable[[str], Path], job: type[Job], small: str
 ) -> None:
@@ -391,7 +411,7 @@ def test_a_limit_on_file_sizes(tmp_path: Path, finished: Finished, job: type[Job
     made_whole(task, out, whole)
 
 
-@each_job
+@pytest.mark.parametrize("job", [Train, Segment, Video])
 def test_a_folder_that_may_not_be_written_to(
     tmp_path: Path, finished: Finished, small_disk: Callable[[str], Path], job: type[Job]
 ) -> None:
