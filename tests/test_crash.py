@@ -294,6 +294,18 @@ def test_only_what_the_dead_have_left_is_removed(tmp_path: Path) -> None:
     assert names(tmp_path) == {mine.name, "a.txt"}
 
 
+def test_a_mask_that_is_damaged_is_made_again(tmp_path: Path, finished: Finished) -> None:
+    (task, whole, _), out = finished(Unscored), tmp_path / "out"
+    shutil.copytree(whole, out)
+    report = json.loads((out / "report.json").read_text())
+    (out / "report.json").write_text(json.dumps({**report, "rows": []}))  # as if the run had been killed
+    mask = out / "masks" / "0" / "003.png"
+    mask.write_bytes(mask.read_bytes()[:-30])
+    command = task.rerun(out)
+    assert command.ended() == 0, command.said
+    task.same(out, whole)
+
+
 # ---------------------------------------------------------------- signals
 
 
