@@ -214,6 +214,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     def run(kind: type[Job]) -> tuple[Job, Path, float]:
         home = tmp_path_factory.mktemp(kind.name)
         job, whole = kind(home), home / "whole"
+        assert Command("--version", log=home / "log").ended() == 0  # the first one waits for all imports
         start = time.perf_counter()
         command = job.begin(whole)
         assert command.ended() == 0, command.said
