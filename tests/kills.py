@@ -11,16 +11,22 @@ from typing import Any
 
 import torch
 
-# what the commands import when they run: a fork then has it already
-import roadseg.cli.segmenting
-import roadseg.cli.training
-import roadseg.cli.video
-import roadseg.engine.pages
-import roadseg.engine.runs  # noqa: F401
 from roadseg.cli.app import main
 
 _FORKED = multiprocessing.get_context("forkserver")
-_FORKED.set_forkserver_preload(["kills"])
+# what the commands import when they run: a fork then has it already
+_FORKED.set_forkserver_preload(
+    [
+        "roadseg.cli.app",
+        "roadseg.cli.segmenting",
+        "roadseg.cli.training",
+        "roadseg.cli.video",
+        "roadseg.engine.pages",
+        "roadseg.engine.runs",
+        "matplotlib.backends.backend_agg",
+        "jinja2",
+    ]
+)
 
 
 class Command:
