@@ -88,9 +88,10 @@ def segment_video(
             "outputs": output.outputs,
             "seconds": round(time.perf_counter() - started, 3),
         }
-        report.write(out.with_suffix(""))
+        report.write(out.with_suffix(""), finished=not config.html)
         if config.html:
             write_video_page(out.with_suffix(""), report)
+            report.finish(out.with_suffix(""))
 
 
 def _convert(

@@ -143,10 +143,18 @@ class VideoReport:
         }
         write_text(path, to_json(document))
 
-    def write(self, stem: Path) -> None:
-        """Write `stem`.csv, .png and .json, over those of an earlier run. Raises OutputError."""
+    def write(self, stem: Path, finished: bool = True) -> None:
+        """Write `stem`.csv, .png and .json, over those of an earlier run. Raises OutputError.
+
+        Not finished: more is to be made from them; `finish` says in .json when that is done.
+        """
         write_text(stem.with_name(stem.name + ".csv"), self._table())
         atomic_write(stem.with_name(stem.name + ".png"), self._picture())
+        document = self.to_dict() if finished else {**self.to_dict(), "finished": False, "fresh": True}
+        write_text(stem.with_name(stem.name + ".json"), to_json(document))
+
+    def finish(self, stem: Path) -> None:
+        """Say in `stem`.json that nothing more is to come. Raises OutputError."""
         write_text(stem.with_name(stem.name + ".json"), to_json(self.to_dict()))
 
     def _table(self) -> str:
