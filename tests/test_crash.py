@@ -342,14 +342,13 @@ def test_a_signal_ends_segment_in_order(tmp_path: Path, number: int) -> None:
     wait_for(lambda: len(list(out.glob("masks/*.png"))) > 4, command)
     command.send(number)
     assert command.ended() == 130, command.said
-    done = len(list(out.rglob("masks/**/*.png")))
-    assert 4 < done < 400
+    report = json.loads((out / "report.json").read_text())
+    done, masks = report["totals"]["ok"], len(list(out.rglob("masks/**/*.png")))
+    assert 4 < done <= masks <= done + 1 < 400, "a picture may have been handed over, and not yet be counted"
     assert f"{done} of 400 pictures are done" in command.said
     assert "--skip-existing" in command.said
     assert "Traceback" not in command.said
     assert not [name for name in names(out) if ".partial" in name]
-    report = json.loads((out / "report.json").read_text())
-    assert report["totals"]["ok"] == done
     assert report["stopped_by"] == "Ctrl-C"
 
 
