@@ -278,11 +278,13 @@ def test_killed_at_50_random_moments(tmp_path: Path, finished: Finished, job: ty
     for trial in range(3 * KILLS):
         out = tmp_path / f"out{trial}"
         start = time.perf_counter()
-        if task.begin(out).kill((killed + rng.random()) / KILLS * seconds):  # one in each part of the run
+        command = task.begin(out)
+        if command.kill((killed + rng.random()) / KILLS * seconds):  # one in each part of the run
             killed += 1
             if out.exists():
                 made_whole(task, out, whole)
         else:  # it was over before: the machine has become faster
+            assert command.process.exitcode == 0, command.said
             seconds = min(seconds, time.perf_counter() - start)
         shutil.rmtree(out, ignore_errors=True)
         if killed == KILLS:
