@@ -366,6 +366,9 @@ class TrainConfig(_Plain):
     label_smoothing: float = 0.0
     clip_grad: float = 5.0
     """Largest L2 norm of the gradient; 0: not clipped."""
+    max_bad_steps: int = 20
+    """Steps in a row that may be left out because loss or gradient is NaN or infinite; the next one ends it.
+    In float16 the loss is scaled down by half at each, so that a few in a row are usual there."""
     ema: float = 0.999
     """Decay of the running average of the weights that is evaluated and saved; 0: none."""
     augment: AugmentStrength = "strong"
@@ -383,6 +386,8 @@ class TrainConfig(_Plain):
     device: str = "auto"
     amp: bool = True
     seed: int = 0
+    deterministic: bool = False
+    """Only torch's deterministic algorithms, where there are such: slower on a GPU."""
     tensorboard: bool = False
     """Also log for TensorBoard, into the run's folder."""
 
@@ -420,6 +425,7 @@ class TrainConfig(_Plain):
             ("warmup_epochs", 0.0, 1000.0),
             ("label_smoothing", 0.0, 0.5),
             ("clip_grad", 0.0, 1e6),
+            ("max_bad_steps", 0, 1_000_000),
             ("ema", 0.0, 0.999_999),
             ("patience", 0, 100_000),
             ("val_every", 1, 100_000),

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from roadseg.errors import MediaError, OutputError
-from roadseg.media import images, jpeg
+from roadseg.media import images, jpeg, output
 from roadseg.media.images import (
     ImageJob,
     find_images,
@@ -533,20 +533,27 @@ def test_text_with_names_that_are_no_unicode_is_still_json(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+@pytest.mark.parametrize("step", ["write", "replace"])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException, step: str
 ) -> None:
     path = tmp_path / "m.png"
     path.write_bytes(b"old")
+    new_scratch = output._new_scratch
+
+    class FullDisk(io.BufferedWriter):
+        def write(self, data: object) -> int:
+            super().write(b"half")
+            raise failure
+
+    def failing(folder: Path) -> tuple[Path, io.BufferedWriter]:
+        scratch, file = new_scratch(folder)
+        return scratch, FullDisk(file.detach())
 
     def fail(*arguments: object) -> None:
-        if step == "write_bytes":
-            with open(str(arguments[0]), "wb") as half:  # what a full disk leaves
-                half.write(b"half")
         raise failure
 
-    monkeypatch.setattr(*((Path, "write_bytes") if step == "write_bytes" else (os, "replace")), fail)
+    monkeypatch.setattr(*((output, "_new_scratch", failing) if step == "write" else (os, "replace", fail)))
     expected = KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else OutputError
     with pytest.raises(expected) as caught:
         write_mask(path, np.zeros((2, 2), np.uint8))

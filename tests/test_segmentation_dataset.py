@@ -52,7 +52,7 @@ def test_a_disk_cache_is_used_again_until_a_picture_changes(cityscapes: Path, tm
 
 
 @pytest.mark.parametrize("name", ["pixels.bin", "index.json"])
-@pytest.mark.parametrize("size", [0, 1000, None])
+@pytest.mark.parametrize("size", [0, 1000, None, -1])
 def test_a_damaged_disk_cache_is_made_again(
     cityscapes: Path, tmp_path: Path, name: str, size: int | None
 ) -> None:
@@ -62,10 +62,14 @@ def test_a_damaged_disk_cache_is_made_again(
     whole = path.read_bytes()
     if size is None:
         path.unlink()
+    elif size == -1:  # as long as it was, with one bit turned
+        path.write_bytes(bytes((*whole[:100], whole[100] ^ 1, *whole[101:])))
     else:
         path.write_bytes(whole[: min(size, len(whole) - 1)])
-    again = dataset(cityscapes)
-    again.fill_cache("disk", folder)
+    again, notes = dataset(cityscapes), []
+    again.fill_cache("disk", folder, note=notes.append)
+    assert len(notes) == 1
+    assert "made again" in notes[0]
     assert path.read_bytes() == whole
     assert torch.equal(again[1, 5][0], dataset(cityscapes)[1, 5][0])
 

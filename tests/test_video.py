@@ -486,13 +486,41 @@ def test_a_run_that_was_killed_can_simply_be_run_again(tmp_path: Path) -> None:
 
 def test_an_error_leaves_the_report_of_before(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", count=30)
-    convert(source, tmp_path / "out.mp4")
-    before = (tmp_path / "out.json").read_bytes(), (tmp_path / "out.mp4").read_bytes()
     masks = str(tmp_path / "masks")
+    convert(source, tmp_path / "out.mp4", masks=masks)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(ZeroDivisionError):
         convert(source, tmp_path / "out.mp4", predictor=Broken(), overwrite=True, masks=masks)
-    assert before == ((tmp_path / "out.json").read_bytes(), (tmp_path / "out.mp4").read_bytes())
-    assert not left(tmp_path / "masks")
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_no_output_has_its_name_before_all_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_clip(tmp_path / "in.mp4", count=5)
+    complete = VideoWriter.complete
+
+    def fail_for_masks(self: VideoWriter) -> Path:
+        if self.path.suffix == ".mkv":
+            raise OutputError(f"{self.path}: the disk is full")
+        return complete(self)
+
+    monkeypatch.setattr(VideoWriter, "complete", fail_for_masks)
+    with pytest.raises(OutputError, match="disk is full"):
+        convert(source, tmp_path / "out.mp4", mask_video=str(tmp_path / "m.mkv"))
+    assert left(tmp_path) == {"in.mp4"}
+
+
+def test_a_run_killed_between_video_and_report_can_be_run_again(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", count=5)
+    for fresh in (True, False):
+        report = VideoReport(settings={})
+        report.announce(tmp_path / "out.json", {"video": str(tmp_path / "out.mp4")}, fresh)
+        (tmp_path / "out.mp4").write_bytes(b"the run's own, or, where it is not fresh, the one before")
+        if fresh:
+            convert(source, tmp_path / "out.mp4")
+            assert count_frames(tmp_path / "out.mp4") == 5
+        else:
+            with pytest.raises(OutputError, match="--overwrite"):
+                convert(source, tmp_path / "out.mp4")
 
 
 def test_two_runs_do_not_write_one_video(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """How commands end that fail: a line for people, with --json a document for programs, and an exit code."""
 
 import errno
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -31,8 +34,27 @@ class RoadsegGroup(TyperGroup):
         return context
 
     def invoke(self, ctx: Any) -> Any:
-        with _told(ctx.meta["json"]):
+        with _told(ctx.meta["json"]), _terminable():
             return super().invoke(ctx)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM (`kill`, a scheduler's end of time) ends a command as Ctrl-C does: in order."""
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGTERM)
+    if before == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -51,10 +73,11 @@ def _told(as_json: bool) -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except RoadsegError as error:
-        raise fail(str(error), error.exit_code) from error
+        raise fail(_with_notes(str(error), error), error.exit_code) from error
     except KeyboardInterrupt as error:
-        render.note("Interrupted.")
-        document("Interrupted.", 130)
+        said = _with_notes("Interrupted.", error)
+        render.note(said)
+        document(said, 130)
         raise typer.Exit(130) from error
     except Exception as error:
         if isinstance(error, ImportError) and "libGL" in str(error):
@@ -66,3 +89,8 @@ def _told(as_json: bool) -> Iterator[None]:
         usage = getattr(error, "format_message", None)
         document(usage() if usage else f"{type(error).__name__}: {error}", getattr(error, "exit_code", 1))
         raise
+
+
+def _with_notes(message: str, error: BaseException) -> str:
+    """The message, and what was noted on its way: how far the job came, and what to run to go on."""
+    return "\n".join([message, *getattr(error, "__notes__", ())])

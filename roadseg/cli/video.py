@@ -80,7 +80,10 @@ def _show(report: VideoReport, config: VideoConfig, quiet: bool) -> None:
     facts, found = report.facts, report.to_dict()
     written, seconds = facts["frames_written"], facts["seconds"]
     if report.stopped_by:
-        render.note(f"Interrupted: the video holds the {render.count(written, 'frame')} up to then.")
+        render.note(
+            f"Interrupted: the video holds the {render.count(written, 'frame')} up to then; the same command "
+            "with --overwrite begins again."
+        )
     whole = config.start == 0 and config.end is None and config.stride == 1
     of = f" of {facts['frames_by_the_container']}" if whole and facts["frames_by_the_container"] else ""
     render.out.print(

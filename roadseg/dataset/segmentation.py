@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +23,7 @@ from roadseg.dataset.inspect import Finding, inspect_pair
 from roadseg.dataset.samples import Sample, read_pair
 from roadseg.errors import DatasetError, OutputError
 from roadseg.labels import SCHEMES, VOID, LabelScheme
-from roadseg.media.output import write_text
+from roadseg.media.output import replacing, write_text
 from roadseg.media.resize import fit_size, resize_rgb
 
 UInt8 = NDArray[np.uint8]
@@ -117,16 +118,22 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def fill_cache(self, kind: Cache, folder: Path, progress: Progress | None = None) -> None:
+    def fill_cache(
+        self,
+        kind: Cache,
+        folder: Path,
+        progress: Progress | None = None,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
         """Decode everything once, into memory (`ram`) or into a file below `folder` (`disk`).
 
-        A file on disk is used again by later runs on the same pictures at the same size, and made again if
-        its size is wrong. Raises OutputError when the disk is full.
+        A file on disk is used again by later runs on the same pictures at the same size; if it is damaged, it
+        is made again, and `note` hears of it. Raises OutputError when the disk is full.
         """
         if kind == "ram":
             self._pairs = list(self._read_all(progress))
         elif kind == "disk":
-            self._pairs = _DiskPairs.make(folder / self._fingerprint(), self, progress)
+            self._pairs = _DiskPairs.make(folder / self._fingerprint(), self, progress, note)
 
     def _read_all(self, progress: Progress | None) -> Iterator[Pair]:
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
@@ -184,36 +191,54 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 class _DiskPairs(Sequence[Pair]):
-    """Pairs in one memory-mapped file; `index.json` beside it, written last, says where each one lies."""
+    """Pairs in one memory-mapped file; `index.json` beside it, written last, says where each one lies.
+
+    An entry is (offset, height, width, CRC-32 of picture and label).
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Raises OSError or ValueError when a file is missing, damaged, or not of the size in the index."""
+        """Raises OSError, ValueError or TypeError when a file is missing or damaged: every byte is read."""
         entries = json.loads((folder / "index.json").read_text())
-        self.entries: list[tuple[int, int, int]] = [(int(at), int(h), int(w)) for at, h, w in entries]
+        self.entries: list[tuple[int, int, int, int]] = [
+            (int(at), int(h), int(w), int(sum)) for at, h, w, sum in entries
+        ]
         self.data = np.memmap(folder / "pixels.bin", np.uint8, "r")
-        offset, height, width = max(self.entries)
+        offset, height, width, _ = max(self.entries)
         if self.data.size != offset + 4 * height * width:
             raise ValueError(f"{folder}: pixels.bin is not as long as index.json says")
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+            if not all(pool.map(self._is_whole, self.entries)):
+                raise ValueError(f"{folder}: pixels.bin is not what index.json says")
+
+    def _is_whole(self, entry: tuple[int, int, int, int]) -> bool:
+        offset, height, width, checksum = entry
+        return zlib.crc32(self.data[offset : offset + 4 * height * width].data) == checksum
 
     @classmethod
-    def make(cls, folder: Path, dataset: SegmentationDataset, progress: Progress | None) -> "_DiskPairs":
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            return cls(folder)
+    def make(
+        cls,
+        folder: Path,
+        dataset: SegmentationDataset,
+        progress: Progress | None,
+        note: Callable[[str], None],
+    ) -> "_DiskPairs":
+        if folder.exists():
+            try:
+                return cls(folder)
+            except (OSError, ValueError, TypeError):
+                note(f"{folder}: the picture cache is damaged or unfinished; it is made again.")
         offset, entries = 0, []
-        scratch = folder / f"pixels.{os.getpid()}.partial"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with scratch.open("wb") as file:
+            with replacing(folder / "pixels.bin") as file:
                 for rgb_HWC, label_HW in dataset._read_all(progress):
+                    checksum = zlib.crc32(label_HW.tobytes(), zlib.crc32(rgb_HWC.tobytes()))
                     file.write(rgb_HWC.tobytes())
                     file.write(label_HW.tobytes())
-                    entries.append((offset, *label_HW.shape))
+                    entries.append((offset, *label_HW.shape, checksum))
                     offset += rgb_HWC.nbytes + label_HW.nbytes
-            scratch.replace(folder / "pixels.bin")
             write_text(folder / "index.json", json.dumps(entries))
         except BaseException as error:  # also Ctrl-C: half a cache is of no use to anyone
             with contextlib.suppress(OSError):
-                scratch.unlink(missing_ok=True)
                 folder.rmdir()  # unless an earlier cache is in it
             if not isinstance(error, OSError):
                 raise
@@ -227,7 +252,7 @@ class _DiskPairs(Sequence[Pair]):
         return len(self.entries)
 
     def __getitem__(self, index: int) -> Pair:  # type: ignore[override]
-        offset, height, width = self.entries[index]
+        offset, height, width, _ = self.entries[index]
         pixels = height * width
         rgb = self.data[offset : offset + 3 * pixels].reshape(height, width, 3)
         return rgb, self.data[offset + 3 * pixels : offset + 4 * pixels].reshape(height, width)

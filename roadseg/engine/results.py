@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -133,26 +133,31 @@ class ResultWriter:
             shown_HW = probabilities if probabilities.ndim == 2 else probabilities.max(axis=0)
             write_mask(paths["probs"], _uint8(cv2.convertScaleAbs(shown_HW, alpha=255)))
         write_mask(paths["mask"], _uint8(cv2.LUT(mask_HW, self.values)), self.palette)
-        height, width = mask_HW.shape
-        road = self.scheme.road_class
         truth_HW = picture.truth_HW
         scored = {} if truth_HW is None else self.scorer.score(mask_HW, truth_HW, road_HW)
-        return Row(
-            input=picture.name,
-            outputs=picture.outputs,
-            width=width,
-            height=height,
-            road_fraction=None if road is None else np.count_nonzero(mask_HW == road) / mask_HW.size,
+        return replace(
+            self._row(picture.name, picture.outputs, mask_HW),
             **scored,
             seconds=picture.seconds + time.perf_counter() - start,
         )
+
+    def measured(self, name: str, outputs: Mapping[str, str]) -> Row:
+        """The row of a picture that is skipped, from the mask that an earlier run left. MediaError."""
+        return replace(self._row(name, outputs, self.read_mask(outputs["mask"])), status="skipped")
+
+    def _row(self, name: str, outputs: Mapping[str, str], mask_HW: UInt8Array) -> Row:
+        height, width = mask_HW.shape
+        road = self.scheme.road_class
+        share = None if road is None else np.count_nonzero(mask_HW == road) / mask_HW.size
+        return Row(input=name, outputs=outputs, width=width, height=height, road_fraction=share)
 
     def read_mask(self, path: str) -> UInt8Array:
         """The class indices of a mask that `write` wrote below the output folder. MediaError."""
         try:
             with Image.open(self.out / path) as file:
+                file.load()
                 values_HW = np.array(file)
-        except OSError as error:
+        except (OSError, SyntaxError, ValueError) as error:  # Pillow's, for a damaged PNG
             raise MediaError(f"{self.out / path}: cannot be read again ({error}); run it anew") from error
         classes = np.full(256, VOID, np.uint8)
         number = self.scheme.num_classes

@@ -3,15 +3,18 @@
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from roadseg.config import TrainConfig
 from roadseg.documents import parse_json
 from roadseg.engine.listener import TrainListener, TrainResult
 from roadseg.engine.sources import find_sources
 from roadseg.engine.train import Trainer
-from roadseg.errors import CheckpointError, ConfigError, OutputError
+from roadseg.errors import CheckpointError, ConfigError, DatasetError, MediaError, OutputError
+from roadseg.media.output import sweep
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, previous_of
+
+CONFIG: Final = "config.json"
 
 
 def read_recipe(name: str) -> dict[str, Any]:
@@ -61,28 +64,59 @@ def start_training(config: TrainConfig, folder: Path, listener: TrainListener) -
         raise OutputError(
             f"{folder}: holds a run already. Go on with it by --resume {folder}, or choose another --name."
         )
+    sweep(folder)  # of a run that was killed before it had anything to keep
+    if (folder / CONFIG).exists():
+        raise OutputError(
+            f"{folder}: holds a run that was stopped before its first epoch was done. Begin it again by "
+            f"--resume {folder}, or choose another --name."
+        )
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise OutputError(
             f"{folder}: is not empty, and holds no run to go on with. Choose another --name, or empty it."
         )
-    return Trainer(config, find_sources(config), folder, listener).run()
+    return _run(Trainer(config, find_sources(config), folder, listener))
 
 
 def resume_training(folder: Path, listener: TrainListener, *, device: str, workers: int) -> TrainResult:
     """Go on with the run in `folder` by its own recipe; only device and workers are the machine's affair.
 
     `folder` may also be the `last.pt` in it. Classes and weights come from there, so that the files of
-    --classes and --weights need not be there any more. Raises CheckpointError when there is no state to go on
-    from.
+    --classes and --weights need not be there any more. A run that was stopped before its first checkpoint
+    begins again, by its `config.json`. Raises CheckpointError when there is nothing to go on from.
     """
     if folder.name == "last.pt" and folder.is_file():
         folder = folder.parent
+    sweep(folder)
+    if not (folder / "last.pt").exists() and (folder / CONFIG).is_file():
+        recipe = TrainConfig.from_dict(read_recipe(str(folder / CONFIG)))
+        config = replace(recipe, device=device, workers=workers)
+        listener.message(f"{folder}: no epoch of it was done; it begins again.")
+        return _run(Trainer(config, find_sources(config), folder, listener))
     checkpoint = _load_state(folder, listener)
     recipe = TrainConfig.from_dict(checkpoint.recipe)
     config = replace(recipe, device=device, workers=workers)
     trainer = Trainer(config, find_sources(config), folder, listener, restored=checkpoint)
     listener.message(f"Resumed {folder} after epoch {len(trainer.history)} of {config.epochs}.")
-    return trainer.run()
+    return _run(trainer)
+
+
+def _run(trainer: Trainer) -> TrainResult:
+    """Run it; what stops it from outside says how to go on."""
+    try:
+        return trainer.run()
+    except (KeyboardInterrupt, OutputError, MediaError, DatasetError) as error:
+        folder, epochs = trainer.folder, trainer.config.epochs
+        if (folder / "last.pt").exists():
+            state = _load_state(folder, TrainListener()).training or {"history": []}
+            error.add_note(
+                f"{folder} keeps {len(state['history'])} of {epochs} epochs: roadseg train --resume {folder} "
+                "goes on."
+            )
+        elif (folder / CONFIG).exists():
+            error.add_note(f"No epoch is done: roadseg train --resume {folder} begins again.")
+        else:
+            error.add_note("Nothing is done yet: the same command begins again.")
+        raise
 
 
 def _load_state(folder: Path, listener: TrainListener) -> Checkpoint:

@@ -23,7 +23,7 @@ from roadseg.engine.pages import reopener
 from roadseg.engine.predict import CALLS_AHEAD, Predictor
 from roadseg.engine.results import OUTPUTS, Picture, Probabilities, ResultWriter, TruthReader
 from roadseg.engine.scoring import road_counts, road_plane, score_run
-from roadseg.errors import LongNameError, MemoryLimitError, OutputError, RoadsegError
+from roadseg.errors import LongNameError, MediaError, MemoryLimitError, OutputError, RoadsegError
 from roadseg.labels import UInt8Array
 from roadseg.media.crashes import Journal
 from roadseg.media.images import ImageJob, output_stems, read_rgb
@@ -91,6 +91,7 @@ def segment(
         report.stopped_by = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else f"{error}" or repr(error)
         with contextlib.suppress(OutputError):  # the first error is the one to tell
             finish()
+        error.add_note(report.standing(len(tasks), out))
         raise
     finish()
 
@@ -100,11 +101,15 @@ def segment(
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A job, its outputs (kind -> path below the output folder), and whether they make it needless."""
+    """A job, its outputs (kind -> path below the output folder), and whether they make it needless.
+
+    known: the earlier report has its measurements, which a run that was killed did not live to write.
+    """
 
     job: ImageJob
     outputs: dict[str, str]
     skip: bool
+    known: bool
 
     @property
     def name(self) -> str:
@@ -115,7 +120,9 @@ def _plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | 
     out = Path(config.out)
     _refuse_to_mix(out, jobs)
     # with labels, a picture that was never scored is not done yet
-    scored = {row.input for row in earlier.rows if row.counts} if earlier else set()
+    rows = earlier.rows if earlier else []
+    scored = {row.input for row in rows if row.counts}
+    known = {row.input for row in rows if row.width}
     wanted = {"mask": True, "overlay": config.overlay, "probs": config.save_probs}
     kinds = {kind: place for kind, place in OUTPUTS.items() if wanted[kind]}
     index, count = config.shard
@@ -128,8 +135,9 @@ def _plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | 
         outputs = {kind: f"{folder}/{stem.as_posix()}{suffix}" for kind, (folder, suffix) in kinds.items()}
         there = [out / path for path in outputs.values() if (out / path).exists()]
         found += there
-        done = len(there) == len(outputs) and (not config.labels or job.relative.as_posix() in scored)
-        tasks.append(_Task(job, outputs, config.existing == "skip" and done))
+        name = job.relative.as_posix()
+        done = len(there) == len(outputs) and (not config.labels or name in scored)
+        tasks.append(_Task(job, outputs, config.existing == "skip" and done, name in known))
     if found and config.existing == "refuse":
         raise OutputError(
             f"{found[0]}: is there already; give --overwrite, --skip-existing or another output folder"
@@ -197,12 +205,12 @@ def _earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | Non
 
 # ---------------------------------------------------------------- the run
 
-_Read = tuple[_Task, Picture | RoadsegError | None]
-"""What became of reading a task; None: it is to be skipped."""
+_Read = tuple[_Task, Picture | Row | RoadsegError | None]
+"""What became of reading a task; None: it is to be skipped; a row: so it is, and its mask says this."""
 _Predicted = tuple[Picture, UInt8Array, Probabilities | None, Probabilities | None]
 """With what is to be written of the probabilities, and that of road, which is to be scored."""
-_Outcome = Future[Row] | RoadsegError | None
-"""What becomes of a task: a row to come, an error, or None if it is skipped."""
+_Outcome = Future[Row] | Row | RoadsegError | None
+"""What becomes of a task: a row, now or to come, an error, or None if it is skipped."""
 
 
 def _run(
@@ -220,8 +228,11 @@ def _run(
     pending: deque[tuple[_Task, _Outcome]] = deque()  # in the order of the tasks
 
     def read(task: _Task) -> _Read:
-        if task.skip:
+        if task.skip and task.known:
             return task, None
+        if task.skip:
+            with contextlib.suppress(MediaError):  # a mask that cannot be read is made again
+                return task, writer.measured(task.name, task.outputs)
         start = time.perf_counter()
         try:
             with journal.reading(task.job.path, *(truth.files(task.job) if truth else ())):
@@ -329,7 +340,7 @@ def _record(task: _Task, outcome: _Outcome, report: RunReport) -> RoadsegError |
         if outcome is None:
             report.skipped(task.name, task.outputs)
         else:
-            report.done(outcome.result())
+            report.done(outcome if isinstance(outcome, Row) else outcome.result())
     except RoadsegError as error:
         report.failed(task.name, error)
         return error

@@ -40,7 +40,7 @@ class Board:
         epoch = row["epoch"]
         for name, value in row.items():
             if name != "epoch" and value is not None:
-                group = "train" if name in ("lr", "loss", "seconds") else "val"
+                group = "train" if name in ("lr", "loss", "seconds", "skipped") else "val"
                 self._writer.add_scalar(f"{group}/{name}", value, epoch)
         if sheet.is_file():
             self._writer.add_image("samples", read_rgb(sheet), epoch, dataformats="HWC")

@@ -31,8 +31,9 @@ from roadseg.engine.losses import SegmentationLoss, distillation
 from roadseg.engine.optim import Schedule, make_average, make_optimizer
 from roadseg.engine.predict import Predictor
 from roadseg.engine.sources import Source, evenly, primary_score
+from roadseg.engine.steps import StepGuard, batches, deterministic
 from roadseg.engine.tensorboard import Board, require_tensorboard
-from roadseg.errors import CheckpointError, ConfigError, RoadsegError
+from roadseg.errors import CheckpointError, ConfigError
 from roadseg.labels import get_scheme
 from roadseg.media.output import write_text
 from roadseg.model.checkpoint import Checkpoint, save_checkpoint
@@ -114,9 +115,13 @@ class Trainer:
         unread = [] if self.config.cache != "none" else self.dataset.samples  # a cache reads them anyway
         unread = unread + [sample for source in self.sources for sample in source.val]
         require_good_labels(unread, self.scheme, self.listener.checking)
-        self.dataset.fill_cache(self.config.cache, self.folder.parent / "cache", self.listener.caching)
+        cache, tell = self.folder.parent / "cache", self.listener.message
+        self.dataset.fill_cache(self.config.cache, cache, self.listener.caching, tell)
         write_text(self.folder / "config.json", json.dumps(self.config.to_dict(), indent=2) + "\n")
-        with Board(self.folder, len(self.history)) if self.config.tensorboard else nullcontext() as board:
+        with (
+            deterministic(self.config.deterministic, self.device, tell),
+            Board(self.folder, len(self.history)) if self.config.tensorboard else nullcontext() as board,
+        ):
             self._train(board)
         report = self._report(finished=True)
         write_text(self.folder / "report.json", to_json(report))
@@ -137,8 +142,8 @@ class Trainer:
         started = time.perf_counter()
         while len(self.history) < self.config.epochs and not self._stalled():
             epoch = len(self.history) + 1
-            loss, lr = self._train_epoch(epoch)
-            row: dict[str, Any] = {"epoch": epoch, "lr": lr, "loss": loss, "score": None}
+            loss, lr, skipped = self._train_epoch(epoch)
+            row: dict[str, Any] = {"epoch": epoch, "lr": lr, "loss": loss, "score": None, "skipped": skipped}
             best = False
             if epoch % self.config.val_every == 0 or epoch == self.config.epochs:
                 before = self.best_score
@@ -169,12 +174,13 @@ class Trainer:
         since = sum(row["epoch"] > self.best_epoch for row in self._validated())
         return bool(0 < self.config.patience <= since)
 
-    def _train_epoch(self, epoch: int) -> tuple[float, float]:
-        """Return the mean loss of the epoch and its last learning rate."""
+    def _train_epoch(self, epoch: int) -> tuple[float, float, int]:
+        """Return the mean loss of the epoch, its last learning rate, and how many steps were left out."""
         self.model.train()
         self.sampler.epoch = epoch
         total = torch.zeros((), device=self.device)
-        for step, (image_BCHW, label_BHW) in enumerate(self.loader, 1):
+        guard, lr = StepGuard(self.model, self.config.max_bad_steps), 0.0
+        for step, (image_BCHW, label_BHW) in enumerate(batches(self.loader), 1):
             image_BCHW = image_BCHW.to(self.device, non_blocking=True, memory_format=torch.channels_last)
             label_BHW = label_BHW.to(self.device, non_blocking=True)
             with autocast(self.device, self.dtype):
@@ -182,26 +188,23 @@ class Trainer:
             loss = self._loss(image_BCHW, logits_BKHW, label_BHW)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            if self.config.clip_grad:
-                self.scaler.unscale_(self.optimizer)
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_grad)
-            self.scaler.step(self.optimizer)
+            self.scaler.unscale_(self.optimizer)
+            most = self.config.clip_grad or math.inf
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), most)
+            if guard.passes(loss, norm):
+                lr = self.optimizer.param_groups[0]["lr"]
+                self.scaler.step(self.optimizer)
+                self.schedule.step()
+                if self.average:
+                    self.average.update_parameters(self.model)
+                total += loss.detach()
             self.scaler.update()
-            lr = self.optimizer.param_groups[0]["lr"]
-            self.schedule.step()
-            if self.average:
-                self.average.update_parameters(self.model)
-            total += loss.detach()
             if step % 10 == 0 or step == len(self.loader):
-                self.listener.step(epoch, step, len(self.loader), total.item() / step, lr)
-        mean = total.item() / len(self.loader)
-        if not math.isfinite(mean):
-            kept = f" {self.folder} keeps the epoch before." if self.history else ""
-            raise RoadsegError(
-                f"The loss became {mean} in epoch {epoch}: training has diverged.{kept} Start again with a "
-                "lower --lr."
-            )
-        return mean, lr
+                mean = total.item() / max(1, step - guard.skipped)
+                self.listener.step(epoch, step, len(self.loader), mean, lr)
+        if left_out := guard.end(len(self.loader)):
+            self.listener.message(f"Epoch {epoch}: {left_out}")
+        return mean, lr, guard.skipped
 
     def _loss(self, image_BCHW: Tensor, logits_BKHW: Tensor, label_BHW: Tensor) -> Tensor:
         loss: Tensor = self.loss(logits_BKHW, label_BHW)

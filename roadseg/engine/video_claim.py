@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,7 @@ except ImportError:  # Windows: two runs with one --out are not told apart there
     fcntl = None
 
 _MASK: Final = re.compile(r"\d{6,}\.png")
+_NEW_MASKS: Final = ".roadseg.partial"  # a folder in that of the masks
 
 
 class Claim:
@@ -30,6 +32,8 @@ class Claim:
     def __init__(self, config: VideoConfig, source: str) -> None:
         """Raises OutputError where outputs are the input, or are there and not to be replaced."""
         self._masks = Path(config.masks) if config.masks else None
+        self.new_masks = self._masks / _NEW_MASKS if self._masks else None
+        """Where the masks are to be written; `publish_masks` brings them to their place."""
         for name in (config.out, config.mask_video):
             if name is not None and not Path(name).name:
                 raise OutputError(
@@ -38,32 +42,45 @@ class Claim:
         self._report = Path(config.out).with_suffix(".json")
         self._before: bytes | None = None
         self._begun = False
-        _refuse_to_replace(config, source, earlier_run(self._report))
+        killed = _refuse_to_replace(config, source, earlier_run(self._report))
+        self._fresh = killed or not Path(config.out).exists()
 
     def begin(self, report: VideoReport, outputs: dict[str, str]) -> None:
         """Say beside the outputs, before there is any, that they are ours: for a rerun after `kill -9`."""
         if self._report.exists():
             self._before = self._report.read_bytes()
         self._begun = True
-        report.announce(self._report, outputs)
-        self._remove_masks()  # an earlier run's may be more than ours
+        report.announce(self._report, outputs, self._fresh)
+        self._remove_new_masks()  # of a run that was killed
+
+    def publish_masks(self) -> None:
+        """Put the new masks in the place of an earlier run's, which may be more. Raises OutputError."""
+        if self._masks is None or self.new_masks is None:
+            return
+        try:
+            for path in self._masks.iterdir():
+                if _MASK.fullmatch(path.name):
+                    path.unlink()
+            for path in self.new_masks.iterdir():
+                path.replace(self._masks / path.name)
+            self.new_masks.rmdir()
+        except OSError as error:
+            raise cannot_write(self._masks, error) from error
 
     def undo(self) -> None:
         """After an error: no masks of half a video, and the report that was there before, if one was."""
         if not self._begun:
             return
-        self._remove_masks()
+        self._remove_new_masks()
         with contextlib.suppress(OSError, OutputError):
             if self._before is None:
                 self._report.unlink()
             else:
                 atomic_write(self._report, self._before)
 
-    def _remove_masks(self) -> None:
-        if self._masks and self._masks.is_dir():
-            for path in self._masks.iterdir():
-                if _MASK.fullmatch(path.name):
-                    path.unlink()
+    def _remove_new_masks(self) -> None:
+        if self.new_masks:
+            shutil.rmtree(self.new_masks, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -104,7 +121,8 @@ def _locked(place: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _refuse_to_replace(config: VideoConfig, source: str, earlier: Earlier | None) -> None:
+def _refuse_to_replace(config: VideoConfig, source: str, earlier: Earlier | None) -> bool:
+    """Return whether what is there comes from a run that was killed, and may simply go."""
     out = Path(config.out)
     videos = [Path(name) for name in (config.out, config.mask_video) if name]
     if len({path.resolve() for path in videos}) < len(videos):
@@ -121,7 +139,7 @@ def _refuse_to_replace(config: VideoConfig, source: str, earlier: Earlier | None
         raise cannot_write(out, error) from error
     # a run that was killed has left no video, and nothing that is worth keeping
     unfinished = earlier is not None and not earlier.finished
-    killed = unfinished and not out.exists()
+    killed = unfinished and bool((earlier and earlier.fresh) or not out.exists())
     for partial in partials:
         if partial.exists() and not (unfinished and earlier and _names(earlier, partial)):
             raise OutputError(
@@ -139,6 +157,7 @@ def _refuse_to_replace(config: VideoConfig, source: str, earlier: Earlier | None
                 f"{path}: is there already, and no report of roadseg's beside {out} says that it is ours: it "
                 "may be somebody's own; move it away, or choose another name"
             )
+    return killed
 
 
 def _names(earlier: Earlier, partial: Path) -> bool:

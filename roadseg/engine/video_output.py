@@ -12,6 +12,7 @@ from roadseg.config import VideoConfig
 from roadseg.engine.predict import Predictor
 from roadseg.engine.video_claim import Claim
 from roadseg.engine.video_stages import Drawn, Seen
+from roadseg.errors import OutputError
 from roadseg.labels import UInt8Array
 from roadseg.media.flow import Float32
 from roadseg.media.frame_folder import FrameFolder
@@ -19,7 +20,7 @@ from roadseg.media.output import write_mask
 from roadseg.media.planes import Planes, to_frame, to_rgb
 from roadseg.media.video import FFmpegReader
 from roadseg.media.video_frame import Frame, VideoInfo
-from roadseg.media.video_writer import VideoFormat, VideoWriter
+from roadseg.media.video_writer import VideoFormat, VideoWriter, count_frames
 from roadseg.metrics.temporal import consistency
 from roadseg.report.video import VideoReport
 
@@ -73,8 +74,8 @@ class VideoOutput:
         values_HW = mask_HW * np.uint8(255) if palette is None else mask_HW
         if self._mask_video:
             self._mask_video.write(av.VideoFrame.from_ndarray(values_HW, "gray"), frame.pts, duration)
-        if self.config.masks:
-            write_mask(Path(self.config.masks, f"{frame.index:06d}.png"), values_HW, palette)
+        if self._claim.new_masks:
+            write_mask(self._claim.new_masks / f"{frame.index:06d}.png", values_HW, palette)
         self.done += 1
 
     def _begin(self, frame: Frame, drawn: Planes) -> None:
@@ -129,10 +130,17 @@ class VideoOutput:
         self.report.add(frame.index, frame.seconds, share / size, sure, changed / size, steady)
 
     def finish(self) -> None:
-        """Make the files whole."""
-        for writer in (self._video, self._mask_video):
-            if writer:
-                writer.close()
+        """Make the files whole, and then give them their names. Raises OutputError."""
+        writers = [writer for writer in (self._video, self._mask_video) if writer]
+        for writer in writers:
+            found = count_frames(writer.complete())
+            if found != self.done:
+                raise OutputError(
+                    f"{writer.path}: holds {found} frames where {self.done} were written; write it elsewhere"
+                )
+        self._claim.publish_masks()
+        for writer in writers:
+            writer.publish()
 
     @property
     def damaged(self) -> int:

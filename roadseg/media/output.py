@@ -1,12 +1,16 @@
 """Files that are whole or not there: masks, pictures and texts."""
 
+import contextlib
 import errno
 import io
 import os
+import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from types import ModuleType
+from typing import BinaryIO, Final
 
 import cv2
 import numpy as np
@@ -14,6 +18,12 @@ from PIL import Image
 
 from roadseg.errors import LongNameError, OutputError
 from roadseg.labels import RGB, UInt8Array
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed run leaves there stays, since nothing tells that it is dead
+    fcntl = None
 
 JPEG_SIDE: Final = 65500  # libjpeg's limit
 JPEG_QUALITY: Final = 90  # 200 kB for 1280x720; lane markings keep their edges
@@ -31,24 +41,77 @@ _REMEDIES: Final = {
 }
 
 
-def atomic_write(path: Path, data: bytes | memoryview) -> None:
-    """Write `data` to `path`, over what was there, and make its folder. OutputError if that fails.
+_SCRATCH: Final = re.compile(r"\.roadseg-[0-9a-f]{32}\.partial")
 
-    The bytes go to a temporary name in the same folder first (hidden, `.partial`), so whatever happens,
-    Ctrl-C included, `path` is the old file, the new one, or still absent.
-    """
-    # The name owes nothing to `path`: two processes never share it, and a long name grows no longer.
-    scratch = path.with_name(f".{uuid.uuid4().hex}.partial")
+
+def atomic_write(path: Path, data: bytes | memoryview) -> None:
+    """Write `data` to `path`, over what was there, and make its folder. OutputError if that fails."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            scratch.write_bytes(data)
-            os.replace(scratch, path)
-        except BaseException:
-            scratch.unlink(missing_ok=True)
-            raise
+        with replacing(path) as file:
+            file.write(data)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that becomes `path` at the end, over what was there; its folder is made. OSError.
+
+    The bytes go to a temporary name in the same folder first (hidden, `.partial`), so whatever happens,
+    Ctrl-C and `kill -9` included, `path` is the old file, the new one, or still absent. What a killed process
+    left of its own in a folder goes when the next one first writes there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep_once(path.parent)
+    scratch, file = _new_scratch(path.parent)
+    try:
+        with file:
+            yield file
+            file.flush()
+            if fcntl is None:  # Windows renames no open file
+                file.close()
+            os.replace(scratch, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
+        raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files in `folder` that are ours (by their names), of dead writers (no locks)."""
+    if fcntl is None or not folder.is_dir():
+        return
+    for name in filter(_SCRATCH.fullmatch, os.listdir(folder)):
+        with contextlib.suppress(OSError), (folder / name).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (folder / name).unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=4096)
+def _sweep_once(folder: Path) -> None:
+    sweep(folder)
+
+
+def scratch_name(folder: Path) -> Path:
+    """A temporary name in `folder` that `sweep` knows for ours.
+
+    It owes nothing to the final name: two processes never share it, and a long name grows no longer.
+    """
+    return folder / f".roadseg-{uuid.uuid4().hex}.partial"
+
+
+def _new_scratch(folder: Path) -> tuple[Path, BinaryIO]:
+    """A new file, locked for as long as it is open: the lock goes when the process does."""
+    while True:
+        scratch = scratch_name(folder)
+        file = scratch.open("xb")
+        if fcntl is None:
+            return scratch, file
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return scratch, file
+        file.close()  # swept in the moment before it was locked
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:

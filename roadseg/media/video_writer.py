@@ -119,6 +119,11 @@ class VideoWriter:
 
     def close(self) -> None:
         """Make the file whole and give it its name. Raises OutputError, and then leaves the partial file."""
+        self.complete()
+        self.publish()
+
+    def complete(self) -> Path:
+        """Make the file whole; return the name that it has until `publish`. OutputError, as `close`."""
         if self._rest is not None:
             self._gap = self._rest
         self._encode_held()
@@ -129,24 +134,29 @@ class VideoWriter:
                     packet.dts = packet.pts
             self._mux(last)
             self._container.close()
-            if self._mp4:
-                indexed = partials_of(self.path)[1]
-                try:
-                    self._index(indexed)
-                    os.replace(indexed, self.path)
-                except BaseException:
-                    indexed.unlink(missing_ok=True)
-                    raise
-                self.partial.unlink()
-            else:
-                os.replace(self.partial, self.path)
+            if not self._mp4:
+                return self.partial
+            indexed = partials_of(self.path)[1]
+            try:
+                self._index(indexed)
+            except BaseException:
+                indexed.unlink(missing_ok=True)
+                raise
+            return indexed
+
+    def publish(self) -> None:
+        """Give the whole file its name. Raises OutputError."""
+        with self._told():
+            os.replace(partials_of(self.path)[self._mp4], self.path)
+            self.partial.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Leave nothing."""
         with contextlib.suppress(av.error.FFmpegError, OSError):
             self._container.close()
-        with contextlib.suppress(OSError):
-            self.partial.unlink(missing_ok=True)
+        for partial in partials_of(self.path)[: 1 + self._mp4]:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
 
     @property
     def damaged(self) -> int:

@@ -4,7 +4,6 @@ Two forms with the same content: `.pt` (torch, tensors and plain types only, alw
 `weights_only=True`, so that a stranger's file runs no code) and `.safetensors` (for released weights).
 """
 
-import contextlib
 import hashlib
 import io
 import json
@@ -26,7 +25,7 @@ from roadseg.config import ExportFormat, UNetConfig
 from roadseg.documents import parse_json
 from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 from roadseg.labels import LabelScheme
-from roadseg.media.output import cannot_write
+from roadseg.media.output import cannot_write, replacing, scratch_name
 from roadseg.model.blocks import RGB_MEAN, RGB_STD
 from roadseg.model.pruned import restore_model
 from roadseg.model.unet import RoadNet
@@ -82,27 +81,22 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, keep_previous: bool =
 
     With `keep_previous` the file that was there stays beside it as NAME.previous.SUFFIX. Raises OutputError.
     """
-    scratch = path.with_name(path.name + ".partial")
     buffer = io.BytesIO()  # torch tells a full disk as an error of its own, without its name
     weights = {name: tensor.contiguous() for name, tensor in checkpoint.model.state_dict().items()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".safetensors":
             header = {METADATA_KEY: json.dumps(checkpoint.description())}
             buffer.write(safetensors.torch.save(weights, header))
         else:
             training = checkpoint.training
             torch.save({**checkpoint.description(), "weights": weights, "training": training}, buffer)
-        with scratch.open("wb") as file:
+        with replacing(path) as file:
             file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        if keep_previous and path.exists():
-            _link_over(path, previous_of(path))
-        os.replace(scratch, path)
+            if keep_previous and path.exists():
+                _link_over(path, previous_of(path))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
 
 
@@ -113,8 +107,7 @@ def previous_of(path: Path) -> Path:
 
 def _link_over(path: Path, target: Path) -> None:
     """Give the file at `path` the name `target` as well; at no moment is either name without a whole file."""
-    link = target.with_name(target.name + ".partial")
-    link.unlink(missing_ok=True)
+    link = scratch_name(target.parent)
     try:
         os.link(path, link)
     except OSError:  # a file system without hard links

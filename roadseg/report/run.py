@@ -114,7 +114,7 @@ class RunReport:
         known = {row.input: row for row in earlier.rows if row.status != "failed"}
         self.rows = [
             replace(known[row.input], status="skipped", earlier=False)
-            if row.status == "skipped" and row.input in known
+            if row.status == "skipped" and row.width is None and row.input in known
             else row
             for row in self.rows
         ]
@@ -152,6 +152,15 @@ class RunReport:
             "mean_iou_per_image": _mean(row.iou for row in self.rows),
             "seconds": None if self.finished is None else (self.finished - self.started).total_seconds(),
         }
+
+    def standing(self, inputs: int, out: Path) -> str:
+        """For people, after the run was stopped: how far it came with so many inputs, and how to go on."""
+        status = self._status()
+        done = status["ok"] + status["skipped"]
+        return (
+            f"{done} of {inputs} pictures are done in {out}: the same command goes on with --skip-existing "
+            "(and without --overwrite)."
+        )
 
     def _status(self) -> Counter[str]:
         return Counter(row.status for row in self.rows if not row.earlier)

@@ -28,6 +28,8 @@ class Earlier:
 
     outputs: list[Path]
     finished: bool
+    fresh: bool
+    """Whether there was no video before it: one that is there without a finished report is its own."""
 
 
 def earlier_run(report: Path) -> Earlier | None:
@@ -36,7 +38,9 @@ def earlier_run(report: Path) -> Earlier | None:
         kind, data = read_document(report)
         if kind != "video":
             return None
-        return Earlier([Path(name) for name in data["outputs"].values()], data.get("finished", True) is True)
+        finished = data.get("finished", True) is True
+        outputs = [Path(name) for name in data["outputs"].values()]
+        return Earlier(outputs, finished, data.get("fresh") is True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -125,20 +129,32 @@ class VideoReport:
             "exit_code": self.exit_code,
         }
 
-    def announce(self, path: Path, outputs: Mapping[str, str]) -> None:
-        """Write to `path` what a report says before its run is finished. Raises OutputError."""
+    def announce(self, path: Path, outputs: Mapping[str, str], fresh: bool = False) -> None:
+        """Write to `path` what a report says before its run is finished. Raises OutputError.
+
+        fresh: as in `Earlier`.
+        """
         document = {
             **header("video"),
             "settings": dict(self.settings),
             "outputs": dict(outputs),
             "finished": False,
+            "fresh": fresh,
         }
         write_text(path, to_json(document))
 
-    def write(self, stem: Path) -> None:
-        """Write `stem`.csv, .png and .json, over those of an earlier run. Raises OutputError."""
+    def write(self, stem: Path, finished: bool = True) -> None:
+        """Write `stem`.csv, .png and .json, over those of an earlier run. Raises OutputError.
+
+        Not finished: more is to be made from them; `finish` says in .json when that is done.
+        """
         write_text(stem.with_name(stem.name + ".csv"), self._table())
         atomic_write(stem.with_name(stem.name + ".png"), self._picture())
+        document = self.to_dict() if finished else {**self.to_dict(), "finished": False, "fresh": True}
+        write_text(stem.with_name(stem.name + ".json"), to_json(document))
+
+    def finish(self, stem: Path) -> None:
+        """Say in `stem`.json that nothing more is to come. Raises OutputError."""
         write_text(stem.with_name(stem.name + ".json"), to_json(self.to_dict()))
 
     def _table(self) -> str:

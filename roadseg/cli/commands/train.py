@@ -76,6 +76,9 @@ def train(
     clip_grad: Annotated[
         float, typer.Option(help="Largest norm of the gradient; 0: any.")
     ] = TrainConfig.clip_grad,
+    max_bad_steps: Annotated[
+        int, typer.Option(help="NaN steps in a row that are left out before it stops.")
+    ] = TrainConfig.max_bad_steps,
     ema: Annotated[
         float, typer.Option(help="Decay of the average of the weights; 0: none.")
     ] = TrainConfig.ema,
@@ -96,6 +99,9 @@ def train(
     device: options.Device = TrainConfig.device,
     amp: options.Amp = TrainConfig.amp,
     seed: Annotated[int, typer.Option()] = TrainConfig.seed,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same bits again, as far as the device can.")
+    ] = TrainConfig.deterministic,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also log for TensorBoard, into the run's folder.")
     ] = TrainConfig.tensorboard,

@@ -33,7 +33,7 @@ _FIRST: Final = (
 _HEADS: Final = {
     "epoch": "Epoch", "lr": "Learning rate", "loss": "Loss", "score": "Score", "seconds": "Seconds",
 }  # fmt: skip
-_FORMS: Final = {"epoch": ".0f", "lr": ".2e", "seconds": ".1f"}
+_FORMS: Final = {"epoch": ".0f", "skipped": ".0f", "lr": ".2e", "seconds": ".1f"}
 Rows = Sequence[Mapping[str, float]]
 
 
