@@ -37,6 +37,16 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no note
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Work on this Ray cluster: auto, HOST:PORT, or local (needs `roadseg[ray]`).",
+    ),
+]
+
+
 def is_given(ctx: typer.Context, name: str) -> bool:
     """Whether a parameter was on the command line."""
     source = ctx.get_parameter_source(name)

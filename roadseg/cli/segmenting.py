@@ -1,12 +1,13 @@
 """How `roadseg segment` runs and looks."""
 
+from functools import partial
 from pathlib import Path
 
 from roadseg.cli import render
 from roadseg.cli.evaluating import further_facts
 from roadseg.config import InferConfig, SegmentConfig
 from roadseg.engine.predict import Predictor
-from roadseg.engine.segment import segment
+from roadseg.engine.segment import Runner, segment
 from roadseg.media.find import find_images
 from roadseg.model.checkpoint import DEFAULT_WEIGHTS
 from roadseg.model.exported import load_weights
@@ -23,8 +24,9 @@ def run_segment(
     infer: InferConfig,
     as_json: bool,
     quiet: bool,
+    ray: str | None = None,
 ) -> int:
-    """Segment the inputs, show how it went, and return the exit code."""
+    """Segment the inputs, show how it went, and return the exit code. ray: the cluster that does it."""
     jobs = find_images(*inputs, exclude=Path(config.out))
     checkpoint = load_weights(weights)
     digest = checkpoint.digest()
@@ -34,7 +36,7 @@ def run_segment(
         "inputs": inputs,
         "weights": str(weights or DEFAULT_WEIGHTS),
         "weights_sha256": digest,
-        "device": str(predictor.device),
+        "device": f"ray {ray}" if ray else str(predictor.device),
         "imgsz": predictor.imgsz,
         "threshold": infer.threshold,
         "ids": config.ids,
@@ -48,7 +50,7 @@ def run_segment(
             def progress(row: Row, done: int, total: int) -> None:
                 update(done, total)
 
-            segment(config, predictor, jobs, report, progress)
+            segment(config, predictor, jobs, report, progress, _runner(ray, weights, infer))
     except BaseException:
         # else it was refused before it began, or could not write even that; --json has the error alone
         if report.finished and not as_json:
@@ -59,6 +61,14 @@ def run_segment(
     else:
         _show(report, config)
     return report.exit_code
+
+
+def _runner(ray: str | None, weights: Path | None, infer: InferConfig) -> Runner | None:
+    if ray is None:
+        return None
+    from roadseg.engine.remote import Remote, segment_remotely
+
+    return partial(segment_remotely, Remote(ray, str(weights) if weights else None, infer))
 
 
 def _show(report: RunReport, config: SegmentConfig) -> None:

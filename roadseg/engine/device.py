@@ -48,7 +48,11 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContext
 
 
 def usable_cores() -> int:
-    """How many CPU cores this process may use: a container or `taskset` may leave it fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many CPU cores this process may use.
+
+    A container or `taskset` may leave it fewer than there are, and OMP_NUM_THREADS its share of them: Ray
+    sets that in its workers, people where several shards run on one machine.
+    """
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = os.environ.get("OMP_NUM_THREADS", "")
+    return min(there, int(share)) if share.isdecimal() and int(share) else there

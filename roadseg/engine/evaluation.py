@@ -80,6 +80,15 @@ def gather(
     )
 
 
+def join(parts: Sequence[Evaluation]) -> Evaluation:
+    """The evaluation of the pictures of all parts, in their order; at least one, all of one kind."""
+    first = parts[0]
+    known = [part.histogram for part in parts if part.histogram is not None]
+    histogram = reduce(lambda one, other: one + other, known) if known else None
+    images = (image for part in parts for image in part.images)
+    return gather(first.scheme, images, first.outlined, histogram)
+
+
 def scores_document(evaluation: Evaluation, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What scores.json holds: all that was counted and scored; a section that does not apply is None.
 

@@ -38,8 +38,11 @@ def segment(
     jobs: Sequence[ImageJob],
     report: RunReport,
     progress: Progress | None = None,
+    run: "Runner | None" = None,
 ) -> None:
     """Predict every job, write its outputs and add its row to `report`, which is itself written at the end.
+
+    run: does the tasks, in place of `run_tasks` in this process.
 
     A picture that cannot be read or scored becomes a failed row, and the others go on. What ends the run at
     once, after the writes in flight and with a report of what is done, is raised as it is: an output that
@@ -80,7 +83,7 @@ def segment(
             write_page(page, segment_page(report, album))
 
     try:
-        _run(config, predictor, tasks, truth, writer, report, progress)
+        (run or run_tasks)(config, predictor, tasks, truth, writer, report, progress)
     except BaseException as error:
         report.stopped_by = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else f"{error}" or repr(error)
         with contextlib.suppress(OutputError):  # the first error is the one to tell
@@ -93,7 +96,7 @@ def segment(
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class Task:
     """A job, its outputs (kind -> path below the output folder), and whether they make it needless."""
 
     job: ImageJob
@@ -105,7 +108,7 @@ class _Task:
         return self.job.relative.as_posix()
 
 
-def _plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | None) -> list[_Task]:
+def _plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | None) -> list[Task]:
     out = Path(config.out)
     _refuse_to_mix(out, jobs)
     # with labels, a picture that was never scored is not done yet
@@ -123,7 +126,7 @@ def _plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | 
         there = [out / path for path in outputs.values() if (out / path).exists()]
         found += there
         done = len(there) == len(outputs) and (not config.labels or job.relative.as_posix() in scored)
-        tasks.append(_Task(job, outputs, config.existing == "skip" and done))
+        tasks.append(Task(job, outputs, config.existing == "skip" and done))
     if found and config.existing == "refuse":
         raise OutputError(
             f"{found[0]}: is there already; give --overwrite, --skip-existing or another output folder"
@@ -189,9 +192,16 @@ def _earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | Non
     return earlier
 
 
+Runner = Callable[
+    [SegmentConfig, Predictor, Sequence[Task], TruthReader | None, ResultWriter, RunReport, Progress | None],
+    None,
+]
+"""Does tasks, and adds their rows to the report in their order: `run_tasks`, or what does it elsewhere."""
+
+
 # ---------------------------------------------------------------- the run
 
-_Read = tuple[_Task, Picture | RoadsegError | None]
+_Read = tuple[Task, Picture | RoadsegError | None]
 """What became of reading a task; None: it is to be skipped."""
 _Predicted = tuple[Picture, UInt8Array, Probabilities | None, Probabilities | None]
 """With what is to be written of the probabilities, and that of road, which is to be scored."""
@@ -199,19 +209,19 @@ _Outcome = Future[Row] | RoadsegError | None
 """What becomes of a task: a row to come, an error, or None if it is skipped."""
 
 
-def _run(
+def run_tasks(
     config: SegmentConfig,
     predictor: Predictor,
-    tasks: Sequence[_Task],
+    tasks: Sequence[Task],
     truth: TruthReader | None,
     writer: ResultWriter,
     report: RunReport,
     progress: Progress | None,
 ) -> None:
     ahead = config.batch_size + config.workers
-    pending: deque[tuple[_Task, _Outcome]] = deque()  # in the order of the tasks
+    pending: deque[tuple[Task, _Outcome]] = deque()  # in the order of the tasks
 
-    def read(task: _Task) -> _Read:
+    def read(task: Task) -> _Read:
         if task.skip:
             return task, None
         start = time.perf_counter()
@@ -288,7 +298,7 @@ def _is_settled(outcome: _Outcome) -> bool:
     return not isinstance(outcome, Future) or outcome.done()
 
 
-def _record(task: _Task, outcome: _Outcome, report: RunReport) -> RoadsegError | None:
+def _record(task: Task, outcome: _Outcome, report: RunReport) -> RoadsegError | None:
     """Add the task's row, waiting for it if need be. Returns the error if the task failed."""
     try:
         if isinstance(outcome, RoadsegError):

@@ -42,6 +42,7 @@ def segment(
     batch_size: options.BatchSize = InferConfig.batch_size,
     workers: options.Workers = SegmentConfig.workers,
     device: options.Device = InferConfig.device,
+    ray: options.Ray = None,
     amp: options.Amp = InferConfig.amp,
     html: options.Html = True,
     json: options.Json = False,
@@ -59,4 +60,4 @@ def segment(
         shard=parse_shard(shard), fail_fast=fail_fast, html=html, batch_size=batch_size, workers=workers,
     )  # fmt: skip
     infer = InferConfig(device=device, imgsz=imgsz, threshold=threshold, batch_size=batch_size, amp=amp)
-    raise typer.Exit(run_segment(inputs, weights, config, infer, json, quiet))
+    raise typer.Exit(run_segment(inputs, weights, config, infer, json, quiet, ray))
