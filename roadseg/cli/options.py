@@ -37,6 +37,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no note
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 
+Shard = Annotated[str, typer.Option(help="i/n: do the i-th of n parts of the inputs.")]
 Ray = Annotated[
     str | None,
     typer.Option(

@@ -1,13 +1,13 @@
-"""What `segment` and `eval` have done on a cluster: each chunk by the engine itself, as on one machine."""
+"""What `segment`, `eval` and `video` have done on a cluster: each chunk by the engine, as on one machine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from roadseg.config import InferConfig, SegmentConfig
+from roadseg.config import InferConfig, SegmentConfig, VideoConfig
 from roadseg.dataset.samples import Sample
 from roadseg.engine.cluster import ATTEMPTS, Cluster
 from roadseg.engine.evaluate import evaluate
@@ -16,6 +16,8 @@ from roadseg.engine.measures import Measures
 from roadseg.engine.predict import Predictor
 from roadseg.engine.results import ResultWriter, TruthReader
 from roadseg.engine.segment import Progress, Task, run_tasks
+from roadseg.engine.videos import Progress as VideoProgress
+from roadseg.engine.videos import VideoJob, VideoWorker
 from roadseg.errors import MediaError, RoadsegError
 from roadseg.model.exported import load_weights
 from roadseg.report.html.album import Album, Sketches
@@ -155,3 +157,42 @@ def _evaluator(
         return done, sketches.drawn
 
     return work
+
+
+# ---------------------------------------------------------------- video
+
+
+@dataclass(frozen=True)
+class RemoteVideos:
+    """Hands out one video at a time: what a frame's mask is depends on the frames before it."""
+
+    remote: Remote
+    skip_existing: bool
+
+    def run(
+        self,
+        config: VideoConfig,
+        jobs: Sequence[VideoJob],
+        settings: Mapping[str, Any],
+        report: RunReport,
+        progress: VideoProgress | None,
+    ) -> None:
+        """A `videos.Runner`."""
+        rows: dict[int, Row] = {}
+        cluster: Cluster[VideoJob, Row]
+        with closing(Cluster(self.remote.address, gpus=self.remote.infer.device != "cpu")) as cluster:
+            try:
+                for places, row in cluster.work(partial(self._worker, config, settings), jobs, 1):
+                    (place,) = places
+                    why = f"{jobs[place].source}: {ATTEMPTS} workers died of it; try it alone"
+                    rows[place] = row or Row(input=jobs[place].name, status="failed", error=why)
+                    if progress:
+                        progress(rows[place], len(rows), len(jobs))
+            finally:
+                report.rows += [row for _, row in sorted(rows.items())]
+
+    def _worker(
+        self, config: VideoConfig, settings: Mapping[str, Any]
+    ) -> Callable[[Sequence[VideoJob]], Row]:
+        worker = VideoWorker(self.remote.predictor(), self.skip_existing)
+        return lambda jobs: worker.do(config, jobs[0], settings)

@@ -35,7 +35,7 @@ def segment(
     ] = SegmentConfig.label_format,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is done.")] = False,
-    shard: Annotated[str, typer.Option(help="i/n: do the i-th of n parts of the inputs.")] = "1/1",
+    shard: options.Shard = "1/1",
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
     threshold: options.Threshold = InferConfig.threshold,
     imgsz: options.Imgsz = None,
