@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -21,6 +21,9 @@ from roadseg.errors import ConfigError, RoadsegError
 
 Value = TypeVar("Value")
 
+# Else torchrun keeps the store of the group that died, and the new one reads the addresses of the dead in it
+# (https://github.com/pytorch/pytorch/issues/135712).
+FRESH_STORE: Final = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
 # How long the others wait while rank 0 decodes a large data set into the cache on disk.
 _PATIENCE = timedelta(minutes=30)
 
@@ -101,6 +104,8 @@ def joined(device: str) -> Iterator[Group]:
             dist.init_process_group(backend, timeout=_PATIENCE)
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
+        if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+            reason += f"; a restarted group needs torchrun started with {FRESH_STORE}"
         raise RoadsegError(
             f"The environment is torchrun's ({where}), but the group cannot start with {backend} ({reason}). "
             "Start with `torchrun --nproc-per-node N -m roadseg train ...`, or unset RANK and WORLD_SIZE to "
