@@ -20,9 +20,9 @@ import numpy as np
 
 from roadseg.config import InferConfig, VideoConfig
 from roadseg.engine.ahead import map_ahead
-from roadseg.engine.predict import Predictor
+from roadseg.engine.predict import CALLS_AHEAD, Predictor
 from roadseg.engine.video import segment_video
-from roadseg.engine.video_stages import AHEAD, batch_size_of
+from roadseg.engine.video_stages import batch_size_of
 from roadseg.media.overlay import draw
 from roadseg.media.video import FFmpegReader
 from roadseg.media.video_frame import Frame
@@ -96,7 +96,7 @@ def stages(path: Path) -> list[Callable[[], None]]:
         size = batch_size_of(predictor.device)
         batches = [smalls[start : start + size] for start in range(0, len(smalls), size)]
         with predictor.threads() as pool:
-            for _ in map_ahead(pool, predictor.logits, batches, AHEAD):
+            for _ in map_ahead(pool, predictor.logits, batches, CALLS_AHEAD):
                 pass
 
     def encode() -> None:

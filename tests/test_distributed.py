@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from roadseg.cli.app import app
 from roadseg.config import TrainConfig
 from roadseg.dataset.segmentation import EpochSampler
+from roadseg.engine.device import usable_cores
 from roadseg.engine.distributed import ALONE, joined
 from roadseg.engine.listener import TrainListener
 from roadseg.engine.optim import Schedule, make_optimizer
@@ -236,3 +237,10 @@ def test_a_group_that_lost_a_process_goes_on_from_its_last_checkpoint(tmp_path: 
     training = load_checkpoint(folder / "last.pt").training
     assert training is not None
     assert len(training["history"]) == 3
+
+
+@pytest.mark.parametrize(("share", "cores"), [("1", 1), ("3", 3), ("64", 4), ("0", 4), ("4,2", 4), ("", 4)])
+def test_a_part_uses_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch, share: str, cores: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", share)
+    assert usable_cores() == cores

@@ -3,17 +3,21 @@
 import hashlib
 import json
 import os
+import pickle
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from clips import make_clip
 from conftest import make_cityscapes, street, tiny_checkpoint, write_png
 from typer.testing import CliRunner
 
 from roadseg.cli.app import app
+from roadseg.engine import remote
 from roadseg.model.checkpoint import save_checkpoint
 
 # A cluster of two nodes with a core each; the first worker that has a picture called `fatal` dies of it once,
@@ -38,7 +42,7 @@ import os, pathlib, sys
 class Killer:
     def find_spec(self, name, path=None, target=None):
         if name == "roadseg.engine.remote":
-            sys.meta_path.remove(self)
+            sys.meta_path.remove(self)  # once is enough
             import roadseg.engine.results as results
             plain = results.ResultWriter.write
             def write(self, picture, *rest):
@@ -67,7 +71,12 @@ def on_cluster(place: Path, *words: object, **env: str) -> subprocess.CompletedP
         check=False,
         cwd=place,
         # Ray would make its workers nicer than the test that waits for them
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(place / "site"), root]), "RAY_worker_niceness": "0", **env},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(place / "site"), root]),
+            "RAY_worker_niceness": "0",
+            **env,
+        },
     )
 
 
@@ -85,6 +94,31 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [{**row, "seconds": None} for row in report["rows"]]
 
 
+class InProcess:
+    """A cluster without processes: what would travel is pickled, and chunks come back in another order."""
+
+    def __init__(self, address: str, *, gpus: bool) -> None:
+        assert (address, gpus) == ("here", False)
+
+    def close(self) -> None:
+        pass
+
+    def work(self, make: Any, items: Sequence[Any], most: int) -> Iterator[tuple[list[int], Any]]:
+        do = pickle.loads(pickle.dumps(make))()
+        size = min(3, most)
+        chunks = [list(range(i, min(i + size, len(items)))) for i in range(0, len(items), size)]
+        for chunk in reversed(chunks):
+            sent = pickle.loads(pickle.dumps([items[i] for i in chunk]))
+            yield chunk, pickle.loads(pickle.dumps(do(sent)))
+
+
+@pytest.fixture
+def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(remote, "Cluster", InProcess)
+    monkeypatch.chdir(place)
+    return place
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """Twelve labelled pictures, one of them damaged, one that kills the first worker that has it."""
@@ -98,6 +132,48 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
     return tmp_path
+
+
+def documents(place: Path, name: str) -> list[dict[str, Any]]:
+    """Of the run alone, and of the one on a cluster, without what they must differ in."""
+    found = [json.loads((place / folder / name).read_text()) for folder in ("alone", "cluster")]
+    for document in found:
+        for part in ("settings", "totals", "started", "finished"):
+            document.pop(part, None)
+        for row in document.get("rows", []):
+            row["seconds"] = None
+    return found
+
+
+def test_segment_in_chunks_is_segment(here: Path) -> None:
+    words = ("segment", "in", "-w", "tiny.pt", "--labels", "labels", "--device", "cpu", "-q", "--save-probs")
+    assert run(*words, "--out", "alone") == 3
+    assert run(*words, "--out", "cluster", "--ray", "here") == 3
+    assert digests(here / "cluster") == digests(here / "alone") != {}
+    alone, cluster = documents(here, "report.json")
+    assert cluster == alone
+    assert (here / "cluster" / "report.html").read_text().count("data:image/jpeg") > 11
+
+
+def test_eval_in_chunks_is_eval(here: Path) -> None:
+    make_cityscapes(here / "city", train=1, val=4)
+    words = ("eval", "--data", "city", "-w", "tiny.pt", "--device", "cpu", "-q")
+    assert run(*words, "--out", "alone", "--save-predictions", "p1") == 0
+    assert run(*words, "--out", "cluster", "--save-predictions", "p2", "--ray", "here") == 0
+    alone, cluster = documents(here, "scores.json")
+    assert cluster == alone
+    assert digests(here / "p1") == digests(here / "p2") != {}
+
+
+def test_videos_one_by_one_are_videos(here: Path) -> None:
+    sources = [make_clip(here / f"{i}.mp4", count=4 + i) for i in range(2)]
+    words = ("video", *sources, "-w", "tiny.pt", "--device", "cpu", "-q", "--no-html")
+    assert run(*words, "--out", "alone") == 0
+    assert run(*words, "--out", "cluster", "--ray", "here") == 0
+    alone, cluster = documents(here, "report.json")
+    assert cluster == alone
+    for name in ("0.mp4", "1.mp4", "0.csv", "1.csv"):
+        assert (here / "cluster" / name).read_bytes() == (here / "alone" / name).read_bytes()
 
 
 @pytest.mark.slow

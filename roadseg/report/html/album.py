@@ -128,7 +128,7 @@ class Sketches(Album):
     """Small pictures on their way to the album of another process."""
 
     def __init__(self, scheme: LabelScheme) -> None:
-        super().__init__(Path(), scheme)
+        super().__init__(Path("sketches"), scheme)
         self.drawn: dict[str, bytes] = {}
 
     def keep(self, key: str, data: bytes) -> None:
