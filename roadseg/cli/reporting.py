@@ -72,6 +72,7 @@ def run_report(
 
 
 def _merged(documents: Sequence[Document], partial: bool) -> _Result:
+    to_csv: Callable[[], str]
     folder, only = documents[0][0].parent, "only what `roadseg segment --shard` wrote can be merged"
     if all(document["schema"] == header("scores")["schema"] for _, document in documents):
         with reading(documents[0][0], only):

@@ -8,7 +8,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 from roadseg.errors import ExtraError, RoadsegError
 
@@ -22,10 +22,10 @@ ATTEMPTS: Final = 3
 _CHUNKS_EACH: Final = 4
 
 
-class _Worker(Generic[Item, Result]):
+class _Worker:
     """Lives in a process of its own, on any node."""
 
-    def start(self, make: Callable[[], Work[Item, Result]], folder: str) -> None:
+    def start(self, make: Callable[[], Work[Any, Any]], folder: str) -> None:
         """folder: of the driver, so that relative paths mean the same files."""
         try:
             os.chdir(folder)
@@ -36,12 +36,12 @@ class _Worker(Generic[Item, Result]):
             ) from error
         self._work = make()
 
-    def run(self, items: Sequence[Item]) -> Result:
+    def run(self, items: Sequence[Any]) -> Any:
         return self._work(items)
 
 
-class Cluster(Generic[Item, Result]):
-    """A Ray cluster that one is connected to; `connect` makes it."""
+class Cluster:
+    """A Ray cluster that one is connected to, until `close`."""
 
     def __init__(self, address: str, *, gpus: bool) -> None:
         """address: `auto`, `HOST:PORT`, `ray://HOST:PORT`, or `local` for one of this machine alone.
@@ -53,17 +53,16 @@ class Cluster(Generic[Item, Result]):
             import ray
         except ImportError as error:
             raise ExtraError("--ray needs Ray, which is not installed: pip install 'roadseg[ray]'") from error
-        local = {"include_dashboard": False} if address == "local" else {}
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0]
             raise RoadsegError(
                 f"--ray {address}: cannot be reached ({reason}). Start one with `ray start --head` on a "
                 "machine and `ray start --address HOST:PORT` on the others, or give --ray local."
             ) from error
-        self._ray = ray
-        has = ray.cluster_resources()
+        self._ray: Any = ray
+        has = self._ray.cluster_resources()
         self._needs = {"num_gpus": 1} if gpus and has.get("GPU") else {"num_cpus": 1}
         self.size = int(has.get("GPU" if "num_gpus" in self._needs else "CPU", 0))
         """Workers that it has room for."""

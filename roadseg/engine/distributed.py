@@ -129,7 +129,7 @@ def own_device(name: str) -> torch.device:
     device = resolve_device(name)
     if device.type != "cuda" or not {"RANK", "LOCAL_RANK"} <= os.environ.keys():
         return device
-    if device.index is not None:
+    if ":" in name:
         raise ConfigError(f"device is {name!r}, but every process has a GPU of its own here; give cuda.")
     device = resolve_device(f"cuda:{os.environ['LOCAL_RANK']}")
     torch.cuda.set_device(device)

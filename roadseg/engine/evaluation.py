@@ -84,10 +84,20 @@ def gather(
 def join(parts: Sequence[Evaluation]) -> Evaluation:
     """The evaluation of the pictures of all parts, in their order; at least one, all of one kind."""
     first = parts[0]
-    known = [part.histogram for part in parts if part.histogram is not None]
-    histogram = reduce(lambda one, other: one + other, known) if known else None
     images = (image for part in parts for image in part.images)
-    return gather(first.scheme, images, first.outlined, histogram)
+    return gather(
+        first.scheme,
+        images,
+        first.outlined,
+        total(part.histogram for part in parts),
+        total(part.birdseye for part in parts),
+    )
+
+
+def total(histograms: Iterable[RoadHistogram | None]) -> RoadHistogram | None:
+    """The sum of those that there are; None without any."""
+    known = [histogram for histogram in histograms if histogram is not None]
+    return reduce(lambda one, other: one + other, known) if known else None
 
 
 def scores_document(

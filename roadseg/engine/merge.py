@@ -106,7 +106,7 @@ def merge(shards: Sequence[tuple[Path, RunReport]], *, partial: bool = False) ->
         row for report in reports for row in report.rows if row.earlier and row.input not in own_names
     ]
     _refuse_twice(merged.rows)
-    score_run(merged, [_road(*shard) for shard in given.values()])
+    score_run(merged, [_road(*shard) for shard in shards])
     return merged
 
 

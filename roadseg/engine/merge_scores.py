@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roadseg.engine.evaluation import Evaluation, ImageResult, gather, scores_document
+from roadseg.engine.evaluation import Evaluation, ImageResult, gather, scores_document, total
 from roadseg.engine.measures import Extras
 from roadseg.engine.merge import Part, in_order, merged_settings, require_same
 from roadseg.errors import ReportError
@@ -38,17 +38,17 @@ def merge_scores(
         parts.append(Part(path, two, _images(document)))
     images, lacking = in_order(parts, partial)
     ordered = sorted((document for _, document in shards), key=lambda one: one["shard"]["index"])
-    histogram: RoadHistogram | None = None
-    for road in (document["road"] for document in ordered if document["road"]):
-        own = RoadHistogram(road["counts"])
-        histogram = own if histogram is None else histogram + own
     scheme = LabelScheme.from_dict(first["label_scheme"])
     outlined = tuple(map(scheme.classes.index, (first["boundary"] or {"classes": []})["classes"]))
-    whole = gather(scheme, images, outlined, histogram)
+    whole = gather(scheme, images, outlined, _sum(ordered, "road"), _sum(ordered, "birdseye"))
     document = scores_document(whole, merged_settings([one["settings"] for one in ordered]))
     if lacking:
         document["stopped_by"] = "; ".join(f"shard {what}" for what in lacking)
     return whole, document
+
+
+def _sum(documents: Sequence[Mapping[str, Any]], section: str) -> RoadHistogram | None:
+    return total(RoadHistogram(one[section]["counts"]) if one.get(section) else None for one in documents)
 
 
 def _images(document: Mapping[str, Any]) -> list[ImageResult]:

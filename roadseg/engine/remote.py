@@ -64,7 +64,6 @@ def segment_remotely(
 ) -> None:
     """A `Runner` of `segment`, once `remote` is given: rows in the order of the tasks, whoever did them."""
     rows: dict[int, Row] = {}
-    cluster: Cluster[Task, _Segmented]
     with closing(Cluster(remote.address, gpus=remote.infer.device != "cpu")) as cluster:
         try:
             for places, result in cluster.work(partial(_segmenter, remote, config), tasks, _MOST):
@@ -121,7 +120,6 @@ def evaluate_remotely(
     """What `evaluate` finds, with the same pictures for `album`. Raises what it raises."""
     parts: dict[int, Evaluation] = {}
     done = 0
-    cluster: Cluster[Sample, tuple[Evaluation, dict[str, bytes]]]
     with closing(Cluster(remote.address, gpus=remote.infer.device != "cpu")) as cluster:
         make = partial(_evaluator, remote, measures, workers, save_predictions, album is not None)
         for places, result in cluster.work(make, samples, _MOST):
@@ -179,7 +177,6 @@ class RemoteVideos:
     ) -> None:
         """A `videos.Runner`."""
         rows: dict[int, Row] = {}
-        cluster: Cluster[VideoJob, Row]
         with closing(Cluster(self.remote.address, gpus=self.remote.infer.device != "cpu")) as cluster:
             try:
                 for places, row in cluster.work(partial(self._worker, config, settings), jobs, 1):

@@ -61,8 +61,8 @@ def evaluate(
     if predictions:
         of_model = (
             "weights", "save_predictions", "imgsz", "threshold", "batch_size", "device", "amp", "calib",
+            "shard", "ray",
         )  # fmt: skip
-        of_model += ("shard", "ray")
         options.refuse_given(ctx, of_model, "--predictions are scored without a model")
         raise typer.Exit(run_predictions(common, predictions, prediction_format, classes))
     options.refuse_given(ctx, ("prediction_format", "classes"), "these belong to --predictions")
