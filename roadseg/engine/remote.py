@@ -15,6 +15,7 @@ from roadseg.engine.evaluation import Evaluation, join
 from roadseg.engine.measures import Measures
 from roadseg.engine.predict import Predictor
 from roadseg.engine.results import ResultWriter, TruthReader
+from roadseg.engine.scoring import RoadCounts
 from roadseg.engine.segment import Progress, Task, run_tasks
 from roadseg.engine.videos import Progress as VideoProgress
 from roadseg.engine.videos import VideoJob, VideoWorker
@@ -49,6 +50,7 @@ class _Segmented:
 
     rows: list[Row]
     sketches: dict[str, bytes]
+    road: RoadCounts | None
     error: RoadsegError | None
 
 
@@ -70,7 +72,7 @@ def segment_remotely(
                 if result is None:
                     task = tasks[places[0]]
                     why = f"{task.job.path}: {ATTEMPTS} workers died of it, each on its own; try it alone"
-                    result = _Segmented([Row(input=task.name, status="failed", error=why)], {}, None)
+                    result = _Segmented([Row(input=task.name, status="failed", error=why)], {}, None, None)
                 for key, data in result.sketches.items():
                     if writer.album:
                         writer.album.keep(key, data)
@@ -78,6 +80,8 @@ def segment_remotely(
                     rows[place] = row
                     if progress:
                         progress(row, len(rows), len(tasks))
+                if result.road:
+                    writer.scorer.take(result.road)
                 if result.error:
                     raise result.error
         finally:
@@ -99,7 +103,7 @@ def _segmenter(remote: Remote, config: SegmentConfig) -> Callable[[Sequence[Task
             run_tasks(config, predictor, tasks, truth, writer, report, None)
         except RoadsegError as reason:
             error = reason
-        return _Segmented(report.rows, sketches.drawn if sketches else {}, error)
+        return _Segmented(report.rows, sketches.drawn if sketches else {}, writer.scorer.road, error)
 
     return work
 
