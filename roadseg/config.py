@@ -350,6 +350,9 @@ class TrainConfig(_Plain):
     """Of the loss: how much the teacher counts against the labels."""
     epochs: int = 50
     batch_size: int = 16
+    """Of each process, where torchrun starts several."""
+    accumulate: int = 1
+    """Batches whose gradients are added up before a step."""
     imgsz: int = 512
     """Longer side of a picture as the network sees it."""
     crop: int | None = None
@@ -417,6 +420,7 @@ class TrainConfig(_Plain):
         for name, low, high in (
             ("epochs", 1, 100_000),
             ("batch_size", 1, 65_536),
+            ("accumulate", 1, 65_536),
             ("imgsz", 32, 8192),
             ("lr", 0.0, 10.0),
             ("encoder_lr", 0.0, 10.0),

@@ -17,6 +17,7 @@ RANKS = {
     "dataset": 3, "model": 3, "report": 3,
     "engine": 4,
     "cli": 5,
+    "__main__": 6,
 }  # fmt: skip
 
 

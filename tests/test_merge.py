@@ -2,13 +2,18 @@
 
 import csv
 import json
+import os
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from conftest import street, tiny_checkpoint, write_png
+from conftest import make_cityscapes, street, tiny_checkpoint, write_png
 from typer.testing import CliRunner, Result
 
 from roadseg.cli.app import app
@@ -216,3 +221,100 @@ def test_failures_keep_their_place() -> None:
     merged = merge([one, two])
     assert [(row.input, row.status) for row in merged.rows] == [("a", "ok"), ("b", "ok"), ("c", "failed")]
     assert merged.exit_code == 3
+
+
+# ---------------------------------------------------------------- eval
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five pictures of Cityscapes' 19 classes, scored in one run and in two shards, one of them twice."""
+    place = tmp_path_factory.mktemp("evaluated")
+    save_checkpoint(tiny_checkpoint("cityscapes19"), place / "tiny.pt")
+    make_cityscapes(place / "data", train=1, val=5)
+    for label in (place / "data").rglob("*_labelIds.png"):
+        ids = np.zeros((48, 96), np.uint16)
+        ids[20:30, :40], ids[20:30, 50:] = 26000, 26001  # two cars
+        cv2.imwrite(str(label).replace("labelIds", "instanceIds"), ids)
+    common = ("--data", place / "data", "-w", place / "tiny.pt", "--device", "cpu", "-q", "--no-html")
+    assert run("eval", *common, "--out", place / "whole").exit_code == 0
+    for i, more in ((2, ()), (1, ()), (2, ("--overwrite",))):
+        assert run("eval", *common, "--out", place / "parts", "--shard", f"{i}/2", *more).exit_code == 0
+    return place
+
+
+def test_merged_shards_of_an_evaluation_are_the_whole(evaluated: Path, tmp_path: Path) -> None:
+    names = {path.name for path in (evaluated / "parts").iterdir()}
+    assert names == {
+        f"{kind}-{i}of2.{end}" for i in (1, 2) for kind, end in (("scores", "json"), ("per_image", "csv"))
+    }
+    done = run("report", evaluated / "parts", "--out", tmp_path / "m.json", "--out", tmp_path / "m.csv")
+    assert done.exit_code == 0, done.output
+    merged, whole = (
+        json.loads(path.read_text()) for path in (tmp_path / "m.json", evaluated / "whole/scores.json")
+    )
+    assert merged["instances"]["counts"]
+    assert merged["settings"].keys() == whole["settings"].keys()
+    del merged["settings"], whole["settings"]
+    assert merged == whole
+    assert (tmp_path / "m.csv").read_bytes() == (evaluated / "whole/per_image.csv").read_bytes()
+
+
+def test_a_shard_of_an_evaluation_that_lacks_is_named(evaluated: Path, tmp_path: Path) -> None:
+    shard = evaluated / "parts" / "scores-2of2.json"
+    done = run("report", shard, "--merge")
+    assert done.exit_code == 1
+    assert "1/2 is missing" in done.stderr
+    done = run("report", shard, "--merge", "--partial", "--out", tmp_path / "m.json")
+    assert done.exit_code == 3
+    assert len(json.loads((tmp_path / "m.json").read_text())["images"]) == 2
+    document = json.loads(shard.read_text())
+    document["settings"]["threshold"] = 0.1
+    (tmp_path / "other.json").write_text(json.dumps(document))
+    done = run("report", evaluated / "parts" / "scores-1of2.json", tmp_path / "other.json", "--merge")
+    assert done.exit_code == 1
+    assert "threshold is 0.1, there 0.5" in done.stderr
+
+
+def test_a_shard_of_an_evaluation_says_where_it_goes(evaluated: Path) -> None:
+    words = ("eval", "--data", evaluated / "data", "-w", evaluated / "tiny.pt", "--shard")
+    assert "--shard needs --out" in run(*words, "1/2").stderr
+    assert "must be i/n" in run(*words, "3/2", "--out", evaluated / "x").stderr
+
+
+# ---------------------------------------------------------------- under a scheduler
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("variable", "first"), [("SLURM_ARRAY_TASK_ID", 1), ("JOB_COMPLETION_INDEX", 0)])
+def test_the_parts_of_an_array_job(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, first: int
+) -> None:
+    """The README's line in a shell, in two parts, each with the variable that its scheduler sets."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(rf"roadseg segment frames [^'\]\n]*{variable}[^'\]\n]*", readme)
+    assert line.endswith("/100")
+    line = f"{line.removesuffix('/100')}/2 -w {place / 'tiny.pt'} --labels {place / 'labels'} --device cpu -q"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "frames").symlink_to(place / "in")
+
+    def part(task: int) -> int:
+        command = ["sh", "-c", line.replace("roadseg", f"{sys.executable} -m roadseg", 1)]
+        env = {**os.environ, variable: str(task), "PYTHONPATH": str(Path(__file__).parents[1])}
+        return subprocess.run(command, env=env, check=False, timeout=250).returncode
+
+    assert [part(first), part(first + 1)] == [0, 3]  # the damaged picture is in the second one
+    last = tmp_path / "masks" / "masks" / "sub" / "3.png"
+    last.unlink()  # as if it had died half-way, and comes again
+    assert part(first + 1) == 3
+    assert last.exists()
+    assert run("report", "masks", "--out", "masks/report.json").exit_code == 0
+    merged, whole = (
+        json.loads((folder / "report.json").read_text()) for folder in (tmp_path / "masks", place / "whole")
+    )
+    assert merged["counts"] == whole["counts"]
+    assert merged["scores"] == whole["scores"]
+    assert [row["input"] for row in merged["rows"]] == [row["input"] for row in whole["rows"]]
+    for mask in (place / "whole" / "masks").rglob("*.png"):
+        assert mask.read_bytes() == (tmp_path / "masks" / mask.relative_to(place / "whole")).read_bytes()

@@ -12,11 +12,11 @@ from roadseg.config import InferConfig, TrainConfig
 from roadseg.dataset.samples import find_samples
 from roadseg.documents import header
 from roadseg.engine.evaluate import (
-    REPORT_FILES,
     Evaluation,
     evaluate,
     prediction_path,
     refuse_to_replace,
+    report_files,
     scores_document,
     write_evaluation,
 )
@@ -24,9 +24,11 @@ from roadseg.engine.measures import Measures
 from roadseg.engine.memory import silent
 from roadseg.engine.pages import PAGE, evaluation_album, predictions_album
 from roadseg.engine.predictions import find_format, get_format, match_predictions, score_predictions, strays
+from roadseg.engine.remote import Remote, evaluate_remotely
 from roadseg.engine.runs import new_folder
 from roadseg.engine.sources import unique_names
 from roadseg.engine.tiles import make_predictor
+from roadseg.errors import ConfigError
 from roadseg.labels import get_scheme
 from roadseg.metrics import Scores
 from roadseg.model.checkpoint import DEFAULT_WEIGHTS
@@ -34,6 +36,7 @@ from roadseg.model.exported import load_weights
 from roadseg.report.html.album import Album
 from roadseg.report.html.evaluation import eval_page
 from roadseg.report.html.page import require_ours, write_page
+from roadseg.report.run import Shard
 
 SHOWN_PROBLEMS = 10  # the report has all of them
 _FURTHER: Final = {
@@ -61,12 +64,24 @@ class EvalOptions:
     as_json: bool
     quiet: bool
     html: bool
+    part: tuple[int, int] = (1, 1)
+    """(i, n): every n-th picture from the i-th on."""
+    ray: str | None = None
+
+    def shard(self, pictures: int) -> Shard | None:
+        """Of that many pictures."""
+        return Shard(*self.part, pictures) if self.part[1] > 1 else None
 
 
 def run_evaluation(
     options: EvalOptions, weights: Path | None, save_predictions: Path | None, config: InferConfig
 ) -> None:
     """Score a model on every folder of the data, write a report for each, and show the scores."""
+    index, count = options.part
+    if not 1 <= index <= count:
+        raise ConfigError(f"shard is {index}/{count}, but must be i/n with i from 1 to n.")
+    if count > 1 and not options.out:
+        raise ConfigError("--shard needs --out: the folder that all shards write their reports to.")
     folders = data_folders(options.data)
     names = unique_names(folders)
     checkpoint = load_weights(weights)
@@ -75,7 +90,9 @@ def run_evaluation(
     samples = [
         find_samples(folder, options.split, options.dataset, val_fraction=fraction) for folder in folders
     ]
-    targets = _targets(options, names)
+    shards = [options.shard(len(pictures)) for pictures in samples]
+    samples = [pictures[index - 1 :: count] for pictures in samples]
+    targets = _targets(options, names, shards[0])
     saves = [save_predictions / name if save_predictions else None for name in names]
     if not options.overwrite:
         for save, pictures in zip(saves, samples, strict=True):
@@ -84,23 +101,39 @@ def run_evaluation(
     predictor = make_predictor(checkpoint, config, note=silent if options.quiet else render.note)
     measures = Measures(predictor.scheme, boundary=options.boundary, calib=options.calib)
     documents: list[dict[str, Any]] = []
-    for name, folder, pictures, target, save in zip(names, folders, samples, targets, saves, strict=True):
+    for name, folder, pictures, shard, target, save in zip(
+        names, folders, samples, shards, targets, saves, strict=True
+    ):
         target = target or new_folder(Path("runs/eval"), name)
-        by_key = {picture.key: picture for picture in pictures}
-        album = evaluation_album(target / PAGE, predictor, by_key) if options.html else None
+        album = None  # shards have no page of their own
+        if options.html and shard is None:
+            by_key = {picture.key: picture for picture in pictures}
+            album = evaluation_album(target / PAGE, predictor, by_key)
         started = time.perf_counter()
         with render.progress(f"Scoring {name}", "pictures", options.quiet) as update:
-            result = evaluate(
-                predictor,
-                pictures,
-                predictor.scheme,
-                batch_size=predictor.batch_size,
-                workers=options.workers,
-                progress=update,
-                save_predictions=save,
-                measures=measures,
-                look=album.add if album else None,
-            )
+            if options.ray:
+                remote = Remote(options.ray, str(weights) if weights else None, config)
+                result = evaluate_remotely(
+                    remote,
+                    pictures,
+                    measures,
+                    workers=options.workers,
+                    progress=update,
+                    save_predictions=save,
+                    album=album,
+                )
+            else:
+                result = evaluate(
+                    predictor,
+                    pictures,
+                    predictor.scheme,
+                    batch_size=predictor.batch_size,
+                    workers=options.workers,
+                    progress=update,
+                    save_predictions=save,
+                    measures=measures,
+                    look=album.add if album else None,
+                )
         settings = {
             "command_line": render.command_line(),
             "data": str(folder),
@@ -109,12 +142,12 @@ def run_evaluation(
             "weights_sha256": digest,
             "imgsz": predictor.imgsz,
             "tile": config.tile,
-            "device": str(predictor.device),
+            "device": f"ray {options.ray}" if options.ray else str(predictor.device),
             "threshold": config.threshold,
             "engine": predictor.facts(),
             **_pace(len(pictures), started),
         }
-        documents.append(_report(options, name, target, result, settings, album))
+        documents.append(_report(options, name, target, result, settings, album, shard))
     if options.as_json:
         render.print_json({**header("eval"), "evaluations": documents})
 
@@ -182,11 +215,11 @@ def _pace(pictures: int, started: float) -> dict[str, float]:
     return {"seconds": round(seconds, 3), "pictures_per_second": round(pictures / seconds, 3)}
 
 
-def _targets(options: EvalOptions, names: list[str]) -> list[Path | None]:
+def _targets(options: EvalOptions, names: list[str], shard: Shard | None = None) -> list[Path | None]:
     """The folder of each report, None for a new one. OutputError if reports are there already."""
     targets = [options.out / name if options.out and len(names) > 1 else options.out for name in names]
     if not options.overwrite:
-        files = (*REPORT_FILES, *((PAGE,) if options.html else ()))
+        files = (*report_files(shard), *((PAGE,) if options.html and not shard else ()))
         refuse_to_replace(target / name for target in targets if target for name in files)
     for target in targets:
         if target and options.html:
@@ -201,10 +234,11 @@ def _report(
     result: Evaluation,
     settings: Mapping[str, Any],
     album: Album | None,
+    shard: Shard | None = None,
 ) -> dict[str, Any]:
     """Write the files, show the table; return what --json prints of it."""
-    document = scores_document(result, settings)
-    _, scores_path = write_evaluation(result, target, document)
+    document = scores_document(result, settings, shard)
+    _, scores_path = write_evaluation(result, target, document, shard)
     if album:
         write_page(target / PAGE, eval_page(target, album))
     if not options.as_json:

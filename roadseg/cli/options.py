@@ -56,6 +56,17 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no note
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 
+Shard = Annotated[str, typer.Option(help="i/n: do the i-th of n parts of the inputs.")]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Work on this Ray cluster: auto, HOST:PORT, or local (needs `roadseg[ray]`).",
+    ),
+]
+
+
 def batch_size_of(text: str) -> int | None:
     """`auto` -> None, `8` -> 8. ConfigError for anything else."""
     if text == "auto":

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial as partial_of
 from pathlib import Path
 from typing import Any, Final
 
 from roadseg.cli import render
-from roadseg.documents import reading, to_json
+from roadseg.documents import header, reading, to_json
+from roadseg.engine.evaluate import per_image_table
 from roadseg.engine.merge import merge
+from roadseg.engine.merge_scores import merge_scores
 from roadseg.errors import ConfigError, OutputError
 from roadseg.media.output import write_text
 from roadseg.report.compare import Comparison, compare
@@ -69,15 +72,22 @@ def run_report(
 
 
 def _merged(documents: Sequence[Document], partial: bool) -> _Result:
-    shards = []
-    for path, document in documents:
-        with reading(path, "only what `roadseg segment --shard` wrote can be merged"):
-            shards.append((path, RunReport.from_dict(document)))
-    report = merge(shards, partial=partial)
-    document = report.to_dict()
-    place = documents[0][0].parent / "report.json"  # where the whole run would have left it
-    comparison = compare(make_runs([(place, document)]))
-    return _Result(comparison, document, report.to_csv, 3 if report.stopped_by else 0)
+    to_csv: Callable[[], str]
+    folder, only = documents[0][0].parent, "only what `roadseg segment --shard` wrote can be merged"
+    if all(document["schema"] == header("scores")["schema"] for _, document in documents):
+        with reading(documents[0][0], only):
+            whole, document = merge_scores(documents, partial=partial)
+        stopped, to_csv = "stopped_by" in document, partial_of(per_image_table, whole)
+        place = folder / "scores.json"  # where the whole run would have left it
+    else:
+        shards = []
+        for path, part in documents:
+            with reading(path, only):
+                shards.append((path, RunReport.from_dict(part)))
+        report = merge(shards, partial=partial)
+        document, stopped, to_csv = report.to_dict(), bool(report.stopped_by), report.to_csv
+        place = folder / "report.json"
+    return _Result(compare(make_runs([(place, document)])), document, to_csv, 3 if stopped else 0)
 
 
 def _compared(

@@ -1,12 +1,13 @@
 """How `roadseg segment` runs and looks."""
 
+from functools import partial
 from pathlib import Path
 
 from roadseg.cli import render
 from roadseg.cli.evaluating import further_facts
 from roadseg.config import InferConfig, SegmentConfig
 from roadseg.engine.memory import silent
-from roadseg.engine.segment import segment
+from roadseg.engine.segment import Runner, segment
 from roadseg.engine.tiles import make_predictor
 from roadseg.media.find import find_images
 from roadseg.media.images import allow_pixels
@@ -25,8 +26,9 @@ def run_segment(
     infer: InferConfig,
     as_json: bool,
     quiet: bool,
+    ray: str | None = None,
 ) -> int:
-    """Segment the inputs, show how it went, and return the exit code."""
+    """Segment the inputs, show how it went, and return the exit code. ray: the cluster that does it."""
     jobs = find_images(*inputs, exclude=Path(config.out))
     checkpoint = load_weights(weights)
     digest = checkpoint.digest()
@@ -36,7 +38,7 @@ def run_segment(
         "inputs": inputs,
         "weights": str(weights or DEFAULT_WEIGHTS),
         "weights_sha256": digest,
-        "device": str(predictor.device),
+        "device": f"ray {ray}" if ray else str(predictor.device),
         "imgsz": predictor.imgsz,
         "tile": infer.tile,
         "threshold": infer.threshold,
@@ -52,7 +54,7 @@ def run_segment(
                 update(done, total)
 
             with allow_pixels(config.max_megapixels * 10**6):
-                segment(config, predictor, jobs, report, progress)
+                segment(config, predictor, jobs, report, progress, _runner(ray, weights, infer))
     except BaseException:
         # else it was refused before it began, or could not write even that; --json has the error alone
         if report.finished and not as_json:
@@ -63,6 +65,14 @@ def run_segment(
     else:
         _show(report, config)
     return report.exit_code
+
+
+def _runner(ray: str | None, weights: Path | None, infer: InferConfig) -> Runner | None:
+    if ray is None:
+        return None
+    from roadseg.engine.remote import Remote, segment_remotely
+
+    return partial(segment_remotely, Remote(ray, str(weights) if weights else None, infer))
 
 
 def _show(report: RunReport, config: SegmentConfig) -> None:

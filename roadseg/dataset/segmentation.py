@@ -176,17 +176,26 @@ def _mix(*numbers: int) -> int:
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Every index once an epoch, as (epoch, index), in an order that seed and epoch alone decide."""
+    """Every index once an epoch, as (epoch, index), in an order that seed and epoch alone decide.
 
-    def __init__(self, length: int, seed: int) -> None:
+    Several ranks share that order: of each `ranks * batch` indices in a row every rank has `batch`, so that
+    together their batches are the batch of one process. What is left over of `batches` such rows is left out.
+    """
+
+    def __init__(
+        self, length: int, seed: int, rank: int = 0, ranks: int = 1, batch: int = 1, batches: int = 1
+    ) -> None:
         self.length, self.seed, self.epoch = length, seed, 0
+        self.rank, self.ranks, self.batch = rank, ranks, batch
+        self.used = length - length % (ranks * batch * batches)
 
     def __len__(self) -> int:
-        return self.length
+        return self.used // self.ranks
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch))
-        for index in torch.randperm(self.length, generator=generator).tolist():
+        order = torch.randperm(self.length, generator=generator)[: self.used]
+        for index in order.view(-1, self.ranks, self.batch)[:, self.rank].flatten().tolist():
             yield self.epoch, index
 
 

@@ -67,8 +67,15 @@ def wait(device: torch.device) -> None:
 
 
 def usable_cores() -> int:
-    """How many CPU cores this process may use: a container or `taskset` may leave it fewer than there are."""
+    """How many CPU cores this process may use.
+
+    A container or `taskset` may leave it fewer than there are, and OMP_NUM_THREADS its share of them: Ray
+    sets that in its workers, people where several shards run on one machine.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = os.environ.get("OMP_NUM_THREADS", "")
+    if share.isdecimal() and int(share):
+        cores = min(cores, int(share))
     try:
         quota, period = map(int, _QUOTA.read_text("ascii").split())
     except (OSError, ValueError):  # not Linux, or "max"

@@ -23,14 +23,17 @@ from roadseg.media.table import csv_text
 from roadseg.metrics import ConfusionMatrix, none_for_nan, scores
 from roadseg.metrics.boundary import boundary_scores
 from roadseg.metrics.curves import RoadHistogram
+from roadseg.report.run import Shard
 
 __all__ = [
     "REPORT_FILES",
     "Evaluation",
     "ImageResult",
     "evaluate",
+    "per_image_table",
     "prediction_path",
     "refuse_to_replace",
+    "report_files",
     "scores_document",
     "write_evaluation",
 ]
@@ -171,22 +174,35 @@ def refuse_to_replace(paths: Iterable[Path]) -> None:
         )
 
 
+def report_files(shard: Shard | None = None) -> tuple[str, str]:
+    """Names of the table and of the document: `REPORT_FILES`, or a shard's own."""
+    table, document = REPORT_FILES
+    if shard is None:
+        return table, document
+    part = f"-{shard.index}of{shard.count}."
+    return table.replace(".", part), document.replace(".", part)
+
+
 def write_evaluation(
-    evaluation: Evaluation, out_dir: Path, document: Mapping[str, Any] | None = None
+    evaluation: Evaluation,
+    out_dir: Path,
+    document: Mapping[str, Any] | None = None,
+    shard: Shard | None = None,
 ) -> tuple[Path, Path]:
     """Write `per_image.csv` and then `scores.json` into `out_dir`, over those of an earlier run.
 
-    document: its `scores_document`, with the settings that it tells; None: without any.
+    document: its `scores_document`, with the settings that it tells; None: without any. shard: whose names
+    the two files have.
     In the JSON an undefined score is null, and in the table an empty cell; the JSON carries all raw counts,
     so that shards add up. Returns the two paths. Raises OutputError when a file cannot be written.
     """
-    table_path, scores_path = (out_dir / name for name in REPORT_FILES)
-    write_text(table_path, _table(evaluation))
+    table_path, scores_path = (out_dir / name for name in report_files(shard))
+    write_text(table_path, per_image_table(evaluation))
     write_text(scores_path, to_json(document or scores_document(evaluation)))
     return table_path, scores_path
 
 
-def _table(evaluation: Evaluation) -> str:
+def per_image_table(evaluation: Evaluation) -> str:
     """One row a picture: its scores; by class IoU and true positive, false positive, missed pixels; outlines.
 
     The last column says what was wrong with its prediction.

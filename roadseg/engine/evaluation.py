@@ -6,7 +6,7 @@ pictures.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -20,6 +20,7 @@ from roadseg.metrics.bootstrap import confidence_intervals
 from roadseg.metrics.boundary import BAND, TOLERANCE, BoundaryCounts, summary
 from roadseg.metrics.curves import RoadHistogram, road_scores
 from roadseg.metrics.intervals import boundary_intervals, category_intervals, instance_intervals
+from roadseg.report.run import Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +81,38 @@ def gather(
     )
 
 
-def scores_document(evaluation: Evaluation, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def join(parts: Sequence[Evaluation]) -> Evaluation:
+    """The evaluation of the pictures of all parts, in their order; at least one, all of one kind."""
+    first = parts[0]
+    images = (image for part in parts for image in part.images)
+    return gather(
+        first.scheme,
+        images,
+        first.outlined,
+        total(part.histogram for part in parts),
+        total(part.birdseye for part in parts),
+    )
+
+
+def total(histograms: Iterable[RoadHistogram | None]) -> RoadHistogram | None:
+    """The sum of those that there are; None without any."""
+    known = [histogram for histogram in histograms if histogram is not None]
+    return reduce(lambda one, other: one + other, known) if known else None
+
+
+def scores_document(
+    evaluation: Evaluation, settings: Mapping[str, Any] | None = None, shard: Shard | None = None
+) -> dict[str, Any]:
     """What scores.json holds: all that was counted and scored; a section that does not apply is None.
 
     settings: plain types that tell where the scores came from (weights, data, imgsz, ...).
+    shard: the part of the data set that it is.
     """
     images = evaluation.images
     return {
         **header("scores"),
         "settings": dict(settings or {}),
+        "shard": shard and asdict(shard),
         "label_scheme": evaluation.scheme.to_dict(),
         "counts": evaluation.matrix.to_list(),  # rows truth, columns prediction, last column no class
         "scores": evaluation.scores.to_dict(),
@@ -106,6 +130,7 @@ def scores_document(evaluation: Evaluation, settings: Mapping[str, Any] | None =
                 "key": image.key,
                 "counts": image.matrix.to_list(),
                 "boundary": [list(counts) for counts in image.extras.boundaries],
+                "instances": _listed(image.extras.instances),
             }
             for image in images
         ],
@@ -137,11 +162,15 @@ def _instances(evaluation: Evaluation) -> dict[str, Any] | None:
     return {
         "images": len(images),
         "columns": list(cityscapes.Instance._fields),
-        "counts": [list(instance) for instance in objects],
+        "counts": _listed(objects),
         "matrix": matrix.to_list(),
         "scores": cityscapes.instance_scores(objects, matrix).to_dict(),
         "confidence": instance_intervals(images),
     }
+
+
+def _listed(instances: Sequence[cityscapes.Instance] | None) -> list[list[int]] | None:
+    return None if instances is None else [list(instance) for instance in instances]
 
 
 def _boundary(evaluation: Evaluation) -> dict[str, Any] | None:

@@ -2,13 +2,19 @@
 
 Shapes: `logits_BKHW` float, `label_BHW` uint8 or int64 with void = 255. Each returns a scalar, 0 for a batch
 that is all void.
+
+In a group of processes each has a part of the batch: cross-entropy and Dice are those of the whole batch,
+from sums over the group; `ohem` and Lovász-Softmax, which sort pixels, are the mean of those of the parts.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from roadseg.config import Loss
+from roadseg.engine.distributed import ALONE, Group
 from roadseg.labels import VOID
 
 
@@ -27,15 +33,24 @@ def pixel_cross_entropy(
 
 
 def cross_entropy(
-    logits_BKHW: Tensor, label_BHW: Tensor, weight_K: Tensor | None = None, smoothing: float = 0.0
+    logits_BKHW: Tensor,
+    label_BHW: Tensor,
+    weight_K: Tensor | None = None,
+    smoothing: float = 0.0,
+    group: Group = ALONE,
 ) -> Tensor:
     """Mean cross-entropy over the pixels that are not void (weighted by class if `weight_K` is given)."""
     loss_BHW = pixel_cross_entropy(logits_BKHW, label_BHW, weight_K, smoothing)
+    weight = group.total(pixel_weight(label_BHW, weight_K))
+    return group.total(loss_BHW.sum()) / weight.clamp(min=1 if weight_K is None else 1e-6)
+
+
+def pixel_weight(label_BHW: Tensor, weight_K: Tensor | None = None) -> Tensor:
+    """How many pixels are not void, or the sum of their classes' weights: what the mean is taken over."""
     valid_BHW = label_BHW != VOID
     if weight_K is None:
-        return loss_BHW.sum() / valid_BHW.sum().clamp(min=1)
-    weight_BHW = weight_K[label_BHW.long().clamp(max=len(weight_K) - 1)] * valid_BHW
-    return loss_BHW.sum() / weight_BHW.sum().clamp(min=1e-6)
+        return valid_BHW.sum()
+    return (weight_K[label_BHW.long().clamp(max=len(weight_K) - 1)] * valid_BHW).sum()
 
 
 def ohem(
@@ -59,19 +74,19 @@ def ohem(
     return torch.where(hardest_M[-1] > border, loss_N[loss_N > border].mean(), hardest_M.mean())
 
 
-def dice(logits_BKHW: Tensor, label_BHW: Tensor) -> Tensor:
+def dice(logits_BKHW: Tensor, label_BHW: Tensor, group: Group = ALONE) -> Tensor:
     """1 - soft Dice (Milletari et al. 2016) over the whole batch, mean of the classes in its truth."""
     valid_BHW = label_BHW != VOID
     prob_BKHW = logits_BKHW.float().softmax(1)
-    losses, present = [], []
+    sums = []
     for k, prob_BHW in enumerate(prob_BKHW.unbind(1)):  # a loop needs no one-hot copy of the labels
         truth_BHW = label_BHW == k
-        overlap = (prob_BHW * truth_BHW).sum()
-        size = (prob_BHW * valid_BHW).sum() + truth_BHW.sum()
-        losses.append(1 - 2 * overlap / size.clamp(min=1))
-        present.append(truth_BHW.any())
-    present_K = torch.stack(present)
-    return (torch.stack(losses) * present_K).sum() / present_K.sum().clamp(min=1)
+        truth = truth_BHW.sum()
+        size = (prob_BHW * valid_BHW).sum() + truth
+        sums.append(torch.stack([(prob_BHW * truth_BHW).sum(), size, truth.to(size.dtype)]))
+    overlap_K, size_K, truth_K = group.total(torch.stack(sums)).unbind(1)
+    present_K = truth_K > 0
+    return ((1 - 2 * overlap_K / size_K.clamp(min=1)) * present_K).sum() / present_K.sum().clamp(min=1)
 
 
 def lovasz_softmax(logits_BKHW: Tensor, label_BHW: Tensor) -> Tensor:
@@ -106,17 +121,33 @@ class SegmentationLoss(nn.Module):
 
     weight_K: Tensor | None
 
-    def __init__(self, kind: Loss, class_weights: tuple[float, ...] = (), smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        kind: Loss,
+        class_weights: tuple[float, ...] = (),
+        smoothing: float = 0.0,
+        group: Group = ALONE,
+    ) -> None:
         super().__init__()
-        self.kind, self.smoothing = kind, smoothing
+        self.kind, self.smoothing, self.group = kind, smoothing, group
         self.register_buffer("weight_K", torch.tensor(class_weights) if class_weights else None)
 
     def forward(self, logits_BKHW: Tensor, label_BHW: Tensor) -> Tensor:
         logits_BKHW = logits_BKHW.contiguous()  # from channels_last: softmax over K is far faster in NCHW
-        pixels = ohem if self.kind.startswith("ohem") else cross_entropy
-        loss = pixels(logits_BKHW, label_BHW, self.weight_K, self.smoothing)
+        if self.kind.startswith("ohem"):
+            loss = self.group.mean(ohem(logits_BKHW, label_BHW, self.weight_K, self.smoothing))
+        else:
+            loss = cross_entropy(logits_BKHW, label_BHW, self.weight_K, self.smoothing, self.group)
         if self.kind.endswith("dice"):
-            loss = loss + dice(logits_BKHW, label_BHW)
+            loss = loss + dice(logits_BKHW, label_BHW, self.group)
         if self.kind.endswith("lovasz"):
-            loss = loss + lovasz_softmax(logits_BKHW, label_BHW)
+            loss = loss + self.group.mean(lovasz_softmax(logits_BKHW, label_BHW))
         return loss
+
+    def shares(self, labels: Sequence[Tensor]) -> list[Tensor]:
+        """What each of several batches counts in their mean: its share of the pixels that are not void."""
+        if len(labels) == 1:
+            return [torch.ones((), device=labels[0].device)]
+        weights_A = torch.stack([pixel_weight(label_BHW, self.weight_K) for label_BHW in labels])
+        weights_A = self.group.total(weights_A).double()
+        return list((weights_A / weights_A.sum().clamp(min=1e-6)).float())

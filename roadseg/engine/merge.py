@@ -1,16 +1,73 @@
-"""Shards of one segmentation put together: the report that the whole job would have left in one run."""
+"""Shards of one job put together: the report that the whole would have left in one run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from roadseg.documents import reading
 from roadseg.engine.scoring import RoadCounts, road_counts, score_run
 from roadseg.errors import ReportError
-from roadseg.report.run import Row, RunReport
+from roadseg.report.run import Row, RunReport, Shard
 
 # Settings that shards may have of their own. Weights are told apart by their digest, wherever they lie, and
 # every shard has its --shard on its command line.
-_OWN = ("command_line", "device", "weights")
+_OWN = ("command_line", "device", "weights", "seconds", "pictures_per_second")
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Part(Generic[Item]):
+    """A shard's items, where they were read from, and whether there should be more."""
+
+    path: Path
+    shard: Shard
+    items: Sequence[Item]
+    unfinished: bool = False
+
+
+def in_order(parts: Sequence[Part[Item]], partial: bool) -> tuple[list[Item], list[str]]:
+    """The items of all shards in the order of the job, and what is lacking.
+
+    Raises ReportError for a shard that comes twice or has too much, and, without `partial`, for what lacks.
+    """
+    given: dict[int, Part[Item]] = {}
+    for part in parts:
+        before = given.setdefault(part.shard.index, part)
+        if before is not part:
+            raise ReportError(
+                f"{part.path}: is shard {part.shard} again, after {before.path}; give each once"
+            )
+    count, inputs = parts[0].shard.count, parts[0].shard.inputs
+    lacking = [f"{i}/{count} is missing" for i in range(1, count + 1) if i not in given]
+    items: dict[int, Item] = {}
+    for index, part in given.items():
+        expected = len(range(index - 1, inputs, count))
+        if part.unfinished or len(part.items) < expected:
+            lacking.append(f"{index}/{count} is unfinished ({len(part.items)} of {expected} inputs)")
+        if len(part.items) > expected:
+            raise ReportError(
+                f"{part.path}: has {len(part.items)} inputs, but shard {index}/{count} of {inputs} has "
+                f"{expected}"
+            )
+        items |= {index - 1 + i * count: item for i, item in enumerate(part.items)}
+    if lacking and not partial:
+        raise ReportError(
+            f"{parts[0].path.parent}: the shards are not complete: {'; '.join(lacking)}. Run them, or give "
+            "--partial to do without."
+        )
+    return [item for _, item in sorted(items.items())], lacking
+
+
+def merged_settings(every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings of all shards as one; of those that are each one's own, every value that there is."""
+    listed = {
+        name: ", ".join(dict.fromkeys(str(settings.get(name)) for settings in every))
+        for name in _OWN
+        if name in every[0]
+    }
+    return {**every[0], **listed}
 
 
 def merge(shards: Sequence[tuple[Path, RunReport]], *, partial: bool = False) -> RunReport:
@@ -27,43 +84,18 @@ def merge(shards: Sequence[tuple[Path, RunReport]], *, partial: bool = False) ->
     _, first = shards[0]
     for path, report in shards:
         _require_same_job(shards[0], (path, report))
-    given: dict[int, tuple[Path, RunReport]] = {}
+    parts = []
     for path, report in shards:
         assert report.shard
-        index = report.shard.index
-        if index in given:
-            raise ReportError(
-                f"{path}: is shard {report.shard} again, after {given[index][0]}; give each once"
-            )
-        given[index] = path, report
-    assert first.shard
-    count, inputs = first.shard.count, first.shard.inputs
-    lacking = [f"{i}/{count} is missing" for i in range(1, count + 1) if i not in given]
-    rows: dict[int, Row] = {}
-    for index, (path, report) in given.items():
         own = [row for row in report.rows if not row.earlier]
-        expected = len(range(index - 1, inputs, count))
-        if report.stopped_by is not None or len(own) < expected:
-            lacking.append(f"{index}/{count} is unfinished ({len(own)} of {expected} inputs)")
-        if len(own) > expected:
-            raise ReportError(
-                f"{path}: has {len(own)} inputs, but shard {index}/{count} of {inputs} has {expected}"
-            )
-        rows |= {index - 1 + i * count: row for i, row in enumerate(own)}
-    if lacking and not partial:
-        raise ReportError(
-            f"{shards[0][0].parent}: the shards are not complete: {'; '.join(lacking)}. Run them, or give "
-            "--partial to do without."
-        )
-    reports = [report for _, (_, report) in sorted(given.items())]
+        parts.append(Part(path, report.shard, own, report.stopped_by is not None))
+    rows, lacking = in_order(parts, partial)
+    reports = [report for _, report in sorted(shards, key=lambda one: one[1].shard.index)]  # type: ignore[union-attr]
     merged = RunReport(
         command=first.command,
-        settings={
-            **first.settings,
-            **{name: _listed(reports, name) for name in _OWN if name in first.settings},
-        },
+        settings=merged_settings([report.settings for report in reports]),
         classes=first.classes,
-        rows=[row for _, row in sorted(rows.items())],
+        rows=rows,
         earlier_runs=[run for report in reports for run in report.earlier_runs],
         started=min(report.started for report in reports),
         finished=max(report.finished for report in reports if report.finished),
@@ -74,7 +106,7 @@ def merge(shards: Sequence[tuple[Path, RunReport]], *, partial: bool = False) ->
         row for report in reports for row in report.rows if row.earlier and row.input not in own_names
     ]
     _refuse_twice(merged.rows)
-    score_run(merged, [_road(*shard) for shard in given.values()])
+    score_run(merged, [_road(*shard) for shard in shards])
     return merged
 
 
@@ -92,12 +124,25 @@ def _require_same_job(first: tuple[Path, RunReport], other: tuple[Path, RunRepor
         "number of inputs": (one.shard.inputs, two.shard.inputs),
         "classes": (", ".join(one.classes), ", ".join(two.classes)),
     }
-    names = dict.fromkeys([*one.settings, *two.settings])
-    facts |= {name: (one.settings.get(name), two.settings.get(name)) for name in names if name not in _OWN}
-    for name, (before, now) in facts.items():
+    require_same(first_path, path, facts, one.settings, two.settings)
+
+
+def require_same(
+    first: Path,
+    other: Path,
+    facts: Mapping[str, tuple[object, object]],
+    settings: Mapping[str, Any],
+    of_other: Mapping[str, Any],
+) -> None:
+    """ReportError where two shards differ in a fact (what each of them has), or in a setting that decides."""
+    names = [name for name in dict.fromkeys([*settings, *of_other]) if name not in _OWN]
+    for name, (before, now) in {
+        **facts,
+        **{name: (settings.get(name), of_other.get(name)) for name in names},
+    }.items():
         if before != now:
             raise ReportError(
-                f"{path}: is a shard of another run than {first_path}: {name} is {now}, there {before}; "
+                f"{other}: is a shard of another run than {first}: {name} is {now}, there {before}; "
                 "merge shards of one run only"
             )
 
@@ -105,10 +150,6 @@ def _require_same_job(first: tuple[Path, RunReport], other: tuple[Path, RunRepor
 def _road(path: Path, report: RunReport) -> RoadCounts | None:
     with reading(path, "run that shard again"):
         return road_counts(report)
-
-
-def _listed(reports: Sequence[RunReport], name: str) -> str:
-    return ", ".join(dict.fromkeys(str(report.settings.get(name)) for report in reports))
 
 
 def _refuse_twice(rows: Sequence[Row]) -> None:

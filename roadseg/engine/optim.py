@@ -1,5 +1,6 @@
 """Optimizer, learning-rate schedule and running average of the weights, all of torch's own parts."""
 
+import warnings
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ class Schedule:
     """A linear warm-up chained with cosine or polynomial decay (by step), or with halving on a plateau."""
 
     def __init__(self, optimizer: Optimizer, config: TrainConfig, steps_per_epoch: int) -> None:
+        self.steps_per_epoch = steps_per_epoch
         steps = max(1, config.epochs * steps_per_epoch)
         warmup = max(1, round(config.warmup_epochs * steps_per_epoch))
         self.warmup = LinearLR(optimizer, start_factor=1 / warmup, total_iters=warmup - 1)
@@ -63,11 +65,27 @@ class Schedule:
         return {name: part for name, part in parts.items() if part is not None}
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return {"steps_per_epoch": self.steps_per_epoch, **parts}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+    def load_state_dict(self, state: dict[str, Any], epochs: int) -> None:
+        """Go on to the bit; or, where an epoch has other steps by now (a group of another size), after as
+        many epochs, with the learning rate of a run that always had these steps.
+        """
+        if state.get("steps_per_epoch", self.steps_per_epoch) == self.steps_per_epoch:
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+            return
+        if self.plateau:  # it counts validations, and has set the rate by them
+            self.plateau.load_state_dict(state["plateau"])
+            self.warmup.last_epoch = self.warmup.total_iters
+            return
+        for group in self.warmup.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * self.warmup.start_factor
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # these are no steps of the optimizer
+            for _ in range(epochs * self.steps_per_epoch):
+                self.step()
 
 
 def make_average(model: nn.Module, decay: float) -> AveragedModel | None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from roadseg.config import TrainConfig
 from roadseg.documents import parse_json
+from roadseg.engine.distributed import ALONE, Group
 from roadseg.engine.listener import TrainListener, TrainResult
 from roadseg.engine.sources import find_sources
 from roadseg.engine.train import Trainer
@@ -58,8 +59,46 @@ def named_folder(parent: Path, name: str) -> Path:
     return parent / name
 
 
-def start_training(config: TrainConfig, folder: Path, listener: TrainListener) -> TrainResult:
-    """Train from the start into `folder`; raises OutputError when a run, or anything else, is in it."""
+def latest_folder(parent: Path, name: str) -> Path:
+    """Return the last folder that `new_folder` gave, or `parent/name` if it gave none."""
+    folder, number = parent / name, 1
+    while (further := parent / f"{name}-{number + 1}").exists():
+        folder, number = further, number + 1
+    return folder
+
+
+def is_interrupted(folder: Path, config: TrainConfig) -> bool:
+    """Whether a run of just these settings (but for the machine's affairs) is in `folder`, and unfinished."""
+    try:
+        settings = parse_json((folder / CONFIG).read_bytes())
+        report = folder / "report.json"
+        finished = report.exists() and parse_json(report.read_bytes())["finished"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    own = {"device": config.device, "workers": config.workers}
+    return not finished and {**settings, **own} == config.to_dict()
+
+
+def start_training(
+    config: TrainConfig, folder: Path, listener: TrainListener, group: Group = ALONE
+) -> TrainResult:
+    """Train from the start into `folder`; raises OutputError when a run, or anything else, is in it.
+
+    Under torchrun a run of the same settings that was interrupted there goes on: torchrun starts the command
+    again as it is when a process has died.
+    """
+    if group.agree(group.elastic and is_interrupted(folder, config)):
+        if (folder / "last.pt").exists():
+            return resume_training(
+                folder, listener, device=config.device, workers=config.workers, group=group
+            )
+        listener.message(f"{folder}: was interrupted before its first epoch was done; it starts again.")
+    elif group.writes:
+        _require_empty(folder)
+    return _run(Trainer(config, find_sources(config), folder, listener, group=group))
+
+
+def _require_empty(folder: Path) -> None:
     if (folder / "last.pt").exists():
         raise OutputError(
             f"{folder}: holds a run already. Go on with it by --resume {folder}, or choose another --name."
@@ -74,10 +113,11 @@ def start_training(config: TrainConfig, folder: Path, listener: TrainListener) -
         raise OutputError(
             f"{folder}: is not empty, and holds no run to go on with. Choose another --name, or empty it."
         )
-    return _run(Trainer(config, find_sources(config), folder, listener))
 
 
-def resume_training(folder: Path, listener: TrainListener, *, device: str, workers: int) -> TrainResult:
+def resume_training(
+    folder: Path, listener: TrainListener, *, device: str, workers: int, group: Group = ALONE
+) -> TrainResult:
     """Go on with the run in `folder` by its own recipe; only device and workers are the machine's affair.
 
     `folder` may also be the `last.pt` in it. Classes and weights come from there, so that the files of
@@ -95,7 +135,7 @@ def resume_training(folder: Path, listener: TrainListener, *, device: str, worke
     checkpoint = _load_state(folder, listener)
     recipe = TrainConfig.from_dict(checkpoint.recipe)
     config = replace(recipe, device=device, workers=workers)
-    trainer = Trainer(config, find_sources(config), folder, listener, restored=checkpoint)
+    trainer = Trainer(config, find_sources(config), folder, listener, restored=checkpoint, group=group)
     listener.message(f"Resumed {folder} after epoch {len(trainer.history)} of {config.epochs}.")
     return _run(trainer)
 

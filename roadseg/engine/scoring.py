@@ -55,6 +55,11 @@ class Scorer:
             "boundary": [list(counts) for counts in outlines],
         }
 
+    def take(self, road: RoadCounts) -> None:
+        """Add what another process has counted."""
+        with self._lock:
+            self._images, self._histogram = self._images + road.images, self._histogram + road.histogram
+
     @property
     def road(self) -> RoadCounts:
         """Of all pictures so far."""

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -42,8 +43,11 @@ def segment(
     jobs: Sequence[ImageJob],
     report: RunReport,
     progress: Progress | None = None,
+    run: "Runner | None" = None,
 ) -> None:
     """Predict every job, write its outputs and add its row to `report`, which is itself written at the end.
+
+    run: does the tasks, in place of `run_tasks` in this process.
 
     A picture that cannot be read or scored becomes a failed row, and the others go on. What ends the run at
     once, after the writes in flight and with a report of what is done, is raised as it is: an output that
@@ -86,7 +90,8 @@ def segment(
 
     try:
         with Journal(out / f".{config.report_name}.reading") as journal:
-            _run(config, predictor, tasks, truth, writer, report, journal, progress)
+            here = partial(run_tasks, journal=journal)
+            (run or here)(config, predictor, tasks, truth, writer, report, progress)
     except BaseException as error:
         report.stopped_by = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else f"{error}" or repr(error)
         with contextlib.suppress(OutputError):  # the first error is the one to tell
@@ -100,7 +105,7 @@ def segment(
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class Task:
     """A job, its outputs (kind -> path below the output folder), and whether they make it needless.
 
     known: the earlier report has its measurements, which a run that was killed did not live to write.
@@ -116,7 +121,7 @@ class _Task:
         return self.job.relative.as_posix()
 
 
-def _plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | None) -> list[_Task]:
+def _plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | None) -> list[Task]:
     out = Path(config.out)
     _refuse_to_mix(out, jobs)
     # with labels, a picture that was never scored is not done yet
@@ -137,7 +142,7 @@ def _plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | 
         found += there
         name = job.relative.as_posix()
         done = len(there) == len(outputs) and (not config.labels or name in scored)
-        tasks.append(_Task(job, outputs, config.existing == "skip" and done, name in known))
+        tasks.append(Task(job, outputs, config.existing == "skip" and done, name in known))
     if found and config.existing == "refuse":
         raise OutputError(
             f"{found[0]}: is there already; give --overwrite, --skip-existing or another output folder"
@@ -203,9 +208,16 @@ def _earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | Non
     return earlier
 
 
+Runner = Callable[
+    [SegmentConfig, Predictor, Sequence[Task], TruthReader | None, ResultWriter, RunReport, Progress | None],
+    None,
+]
+"""Does tasks, and adds their rows to the report in their order: `run_tasks`, or what does it elsewhere."""
+
+
 # ---------------------------------------------------------------- the run
 
-_Read = tuple[_Task, Picture | Row | RoadsegError | None]
+_Read = tuple[Task, Picture | Row | RoadsegError | None]
 """What became of reading a task; None: it is to be skipped; a row: so it is, and its mask says this."""
 _Predicted = tuple[Picture, UInt8Array, Probabilities | None, Probabilities | None]
 """With what is to be written of the probabilities, and that of road, which is to be scored."""
@@ -213,21 +225,25 @@ _Outcome = Future[Row] | Row | RoadsegError | None
 """What becomes of a task: a row, now or to come, an error, or None if it is skipped."""
 
 
-def _run(
+def run_tasks(
     config: SegmentConfig,
     predictor: Predictor,
-    tasks: Sequence[_Task],
+    tasks: Sequence[Task],
     truth: TruthReader | None,
     writer: ResultWriter,
     report: RunReport,
-    journal: Journal,
     progress: Progress | None,
+    journal: Journal | None = None,
 ) -> None:
+    """A `Runner`: reads, segments and writes side by side, in this process.
+
+    journal: hears of each file that is being read, so that the next run knows which one ended the process.
+    """
     batch_size = config.batch_size or predictor.batch_size
     ahead = batch_size + config.workers
-    pending: deque[tuple[_Task, _Outcome]] = deque()  # in the order of the tasks
+    pending: deque[tuple[Task, _Outcome]] = deque()  # in the order of the tasks
 
-    def read(task: _Task) -> _Read:
+    def read(task: Task) -> _Read:
         if task.skip and task.known:
             return task, None
         if task.skip:
@@ -235,7 +251,8 @@ def _run(
                 return task, writer.measured(task.name, task.outputs)
         start = time.perf_counter()
         try:
-            with journal.reading(task.job.path, *(truth.files(task.job) if truth else ())):
+            files = (task.job.path, *(truth.files(task.job) if truth else ()))
+            with journal.reading(*files) if journal else contextlib.nullcontext():
                 rgb_HWC = read_rgb(task.job.path)
                 truth_HW = truth.read(task.job, rgb_HWC.shape[:2]) if truth else None
         except RoadsegError as error:
@@ -332,7 +349,7 @@ def _is_settled(outcome: _Outcome) -> bool:
     return not isinstance(outcome, Future) or outcome.done()
 
 
-def _record(task: _Task, outcome: _Outcome, report: RunReport) -> RoadsegError | None:
+def _record(task: Task, outcome: _Outcome, report: RunReport) -> RoadsegError | None:
     """Add the task's row, waiting for it if need be. Returns the error if the task failed."""
     try:
         if isinstance(outcome, RoadsegError):

@@ -10,29 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from roadseg.config import InferConfig, TrainConfig
-from roadseg.dataset.augment import make_augmentation
-from roadseg.dataset.segmentation import (
-    EpochSampler,
-    SegmentationDataset,
-    own_car_class,
-    require_good_labels,
-)
+from roadseg.dataset.segmentation import require_good_labels
 from roadseg.documents import to_json
 from roadseg.engine.comparison import write_comparison
-from roadseg.engine.device import autocast, half_precision, resolve_device
-from roadseg.engine.evaluate import Evaluation, evaluate, scores_document, write_evaluation
+from roadseg.engine.device import half_precision
+from roadseg.engine.distributed import ALONE, Group, own_device
+from roadseg.engine.evaluate import Evaluation, scores_document, write_evaluation
+from roadseg.engine.gradients import Gradients
 from roadseg.engine.initial import initial_model, teacher_model
 from roadseg.engine.listener import TrainListener, TrainResult
-from roadseg.engine.losses import SegmentationLoss, distillation
+from roadseg.engine.loading import Batches
 from roadseg.engine.optim import Schedule, make_average, make_optimizer
 from roadseg.engine.predict import Predictor
 from roadseg.engine.sources import Source, evenly, primary_score
 from roadseg.engine.steps import StepGuard, batches, deterministic
 from roadseg.engine.tensorboard import Board, require_tensorboard
+from roadseg.engine.validation import validate
 from roadseg.errors import CheckpointError, ConfigError
 from roadseg.labels import get_scheme
 from roadseg.media.output import write_text
@@ -58,12 +53,13 @@ class Trainer:
         *,
         start: Checkpoint | None = None,
         restored: Checkpoint | None = None,
+        group: Group = ALONE,
     ) -> None:
         """`start` gives network and classes, in place of the files that `config` names. So does `restored`,
-        the `last.pt` of a run to go on with."""
-        self.config, self.sources, self.folder = config, sources, folder
+        the `last.pt` of a run to go on with. group: who else trains; its rank 0 writes the folder."""
+        self.config, self.sources, self.folder, self.group = config, sources, folder, group
         self.listener = listener or TrainListener()
-        self.device = resolve_device(config.device)
+        self.device = own_device(config.device)
         if config.tensorboard:
             require_tensorboard()
         given = restored or start
@@ -76,55 +72,41 @@ class Trainer:
         torch.manual_seed(config.seed)
         model = copy.deepcopy(given.model) if given else initial_model(config, self.scheme)
         self.model: RoadNet = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.teacher = teacher_model(config, self.scheme, self.device)
         self.average = make_average(self.model, config.ema)
-        self.loss = SegmentationLoss(config.loss, config.class_weights, config.label_smoothing).to(
-            self.device
-        )
         self.optimizer = make_optimizer(self.model, config)
-        self.dtype = half_precision(self.device, config.amp)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        dtype = half_precision(self.device, config.amp)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         samples = [sample for source in sources for sample in source.train]
-        width = config.crop or config.imgsz
-        augmentation = make_augmentation(
-            config.augment, config.imgsz, (width // 2, width), own_car_class(self.scheme)
-        )
-        self.dataset = SegmentationDataset(samples, self.scheme, config.imgsz, augmentation, config.seed)
-        self.sampler = EpochSampler(len(samples), config.seed)
-        # A last batch of one picture would break batch statistics, so short last batches are left out.
-        drop_last = len(samples) > config.batch_size
-        self.loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
-            self.dataset,
-            config.batch_size,
-            sampler=self.sampler,
-            num_workers=config.workers,
-            drop_last=drop_last,
-            pin_memory=self.device.type == "cuda",
-            persistent_workers=config.workers > 0,
-        )
-        self.schedule = Schedule(self.optimizer, config, len(self.loader))
+        self.batches = Batches(samples, self.scheme, config, group, self.device)
+        self.dataset = self.batches.dataset
+        self.schedule = Schedule(self.optimizer, config, len(self.batches))
         self.history: list[dict[str, Any]] = []
         self.validation: dict[str, Evaluation] = {}
         """The last one of each data set."""
         if restored:
             self._restore(restored)
+        teacher = teacher_model(config, self.scheme, self.device)
+        self.gradients = Gradients(self.model, teacher, config, group, self.scaler, dtype)
 
     def run(self) -> TrainResult:
         """Train until the epochs are done or the score stops growing."""
         self.listener.starting(self.config.epochs)
         unread = [] if self.config.cache != "none" else self.dataset.samples  # a cache reads them anyway
         unread = unread + [sample for source in self.sources for sample in source.val]
-        require_good_labels(unread, self.scheme, self.listener.checking)
-        cache, tell = self.folder.parent / "cache", self.listener.message
-        self.dataset.fill_cache(self.config.cache, cache, self.listener.caching, tell)
-        write_text(self.folder / "config.json", json.dumps(self.config.to_dict(), indent=2) + "\n")
+        tell = self.listener.message
+        require_good_labels(unread[self.group.rank :: self.group.size], self.scheme, self.listener.checking)
+        self._fill_cache()
+        if self.group.writes:
+            write_text(self.folder / "config.json", json.dumps(self.config.to_dict(), indent=2) + "\n")
+        logged = self.config.tensorboard and self.group.writes
         with (
             deterministic(self.config.deterministic, self.device, tell),
-            Board(self.folder, len(self.history)) if self.config.tensorboard else nullcontext() as board,
+            Board(self.folder, len(self.history)) if logged else nullcontext() as board,
         ):
             self._train(board)
         report = self._report(finished=True)
-        write_text(self.folder / "report.json", to_json(report))
+        if self.group.writes:
+            write_text(self.folder / "report.json", to_json(report))
         return TrainResult(
             self.folder,
             len(self.history),
@@ -137,6 +119,19 @@ class Trainer:
             self.sources,
             report,
         )
+
+    def _fill_cache(self) -> None:
+        """A cache on disk is written by one process, and found there by the others."""
+        for writing in (True, False):
+            if self.group.writes == writing:
+                self.dataset.fill_cache(
+                    self.config.cache,
+                    self.folder.parent / "cache",
+                    self.listener.caching,
+                    self.listener.message,
+                )
+            if self.config.cache == "disk":
+                self.group.agree(None)
 
     def _train(self, board: Board | None) -> None:
         started = time.perf_counter()
@@ -152,8 +147,9 @@ class Trainer:
                 self.schedule.validated(row["score"])
             row["seconds"] = round(time.perf_counter() - started, 1)
             started = time.perf_counter()
-            self.history.append(row)
-            self._save(best)
+            self.history.append(self.group.agree(row))
+            if self.group.writes:
+                self._save(best)
             if board:
                 board.epoch(row, self._sheet(epoch))
             self.listener.epoch(row, best)
@@ -177,17 +173,12 @@ class Trainer:
     def _train_epoch(self, epoch: int) -> tuple[float, float, int]:
         """Return the mean loss of the epoch, its last learning rate, and how many steps were left out."""
         self.model.train()
-        self.sampler.epoch = epoch
         total = torch.zeros((), device=self.device)
         guard, lr = StepGuard(self.model, self.config.max_bad_steps), 0.0
-        for step, (image_BCHW, label_BHW) in enumerate(batches(self.loader), 1):
-            image_BCHW = image_BCHW.to(self.device, non_blocking=True, memory_format=torch.channels_last)
-            label_BHW = label_BHW.to(self.device, non_blocking=True)
-            with autocast(self.device, self.dtype):
-                logits_BKHW = self.model(image_BCHW)
-            loss = self._loss(image_BCHW, logits_BKHW, label_BHW)
+        steps = len(self.batches)
+        for step, parts in enumerate(batches(self.batches.steps(epoch)), 1):
             self.optimizer.zero_grad(set_to_none=True)
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            loss = self.gradients.add(parts)
             self.scaler.unscale_(self.optimizer)
             most = self.config.clip_grad or math.inf
             norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), most)
@@ -197,23 +188,14 @@ class Trainer:
                 self.schedule.step()
                 if self.average:
                     self.average.update_parameters(self.model)
-                total += loss.detach()
+                total += loss
             self.scaler.update()
-            if step % 10 == 0 or step == len(self.loader):
+            if step % 10 == 0 or step == steps:
                 mean = total.item() / max(1, step - guard.skipped)
-                self.listener.step(epoch, step, len(self.loader), mean, lr)
-        if left_out := guard.end(len(self.loader)):
+                self.listener.step(epoch, step, steps, mean, lr)
+        if left_out := guard.end(steps):
             self.listener.message(f"Epoch {epoch}: {left_out}")
         return mean, lr, guard.skipped
-
-    def _loss(self, image_BCHW: Tensor, logits_BKHW: Tensor, label_BHW: Tensor) -> Tensor:
-        loss: Tensor = self.loss(logits_BKHW, label_BHW)
-        if self.teacher is None:
-            return loss
-        with torch.no_grad(), autocast(self.device, self.dtype):
-            teacher_BKHW = self.teacher(image_BCHW)
-        share = self.config.teacher_share
-        return (1 - share) * loss + share * distillation(logits_BKHW, teacher_BKHW)
 
     def _evaluated_model(self) -> RoadNet:
         """Return the weights that count: the running average if there is one."""
@@ -230,15 +212,17 @@ class Trainer:
 
     def _validate(self, epoch: int) -> dict[str, float]:
         infer = InferConfig(device=str(self.device), batch_size=self.config.batch_size, amp=self.config.amp)
+        self.group.share_buffers(self._evaluated_model())
         predictor = Predictor(self._checkpoint({}), infer)
         row: dict[str, float] = {}
         for source in self.sources:
-            done = evaluate(
+            done = validate(
+                self.group,
                 predictor,
                 source.val,
                 self.scheme,
                 batch_size=self.config.batch_size,
-                workers=max(1, self.config.workers),
+                workers=self.config.workers,
                 progress=self.listener.validating,
             )
             self.validation[source.name] = done
@@ -247,7 +231,8 @@ class Trainer:
         names = [f"{source.name}_{self._score_name}" for source in self.sources]
         row["score"] = sum(row[name] for name in names) / len(names)
         every = [sample for source in self.sources for sample in source.val]
-        write_comparison(self._sheet(epoch), predictor.predict, evenly(every, SHOWN), self.scheme)
+        if self.group.writes:
+            write_comparison(self._sheet(epoch), predictor.predict, evenly(every, SHOWN), self.scheme)
         return row
 
     def _sheet(self, epoch: int) -> Path:
@@ -294,6 +279,6 @@ class Trainer:
             self.average.module.load_state_dict(checkpoint.model.state_dict())
             self.average.n_averaged.fill_(state["average_steps"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
         self.history = copy.deepcopy(state["history"])
+        self.schedule.load_state_dict(state["schedule"], len(self.history))
+        self.scaler.load_state_dict(state["scaler"])

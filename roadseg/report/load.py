@@ -28,7 +28,7 @@ def find_documents(place: Path, *, shards: bool = False) -> list[Document]:
     """
     if place.is_dir():
         whole = [place / name for name in FILES if (place / name).is_file()]
-        parts = sorted(place.glob("report-*of*.json"))
+        parts = sorted([*place.glob("report-*of*.json"), *place.glob("scores-*of*.json")])
         paths = parts if parts and (shards or not whole) else whole[:1]
         if not paths:
             raise ReportError(

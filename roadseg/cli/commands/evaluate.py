@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from roadseg.cli import options
-from roadseg.config import InferConfig, TrainConfig
+from roadseg.config import InferConfig, TrainConfig, parse_shard
 
 
 def evaluate(
@@ -45,6 +45,8 @@ def evaluate(
     batch_size: options.AutoBatchSize = "auto",
     workers: options.Workers = TrainConfig.workers,
     device: options.Device = InferConfig.device,
+    shard: options.Shard = "1/1",
+    ray: options.Ray = None,
     amp: options.Amp = InferConfig.amp,
     compile: options.Compile = False,
     html: options.Html = True,
@@ -54,20 +56,15 @@ def evaluate(
     """Score a checkpoint, or masks of any tool, on a labelled split, by the official rules."""
     from roadseg.cli.evaluating import EvalOptions, run_evaluation, run_predictions
 
-    common = EvalOptions(data, dataset, split, out, overwrite, workers, boundary, calib, json, quiet, html)
+    part = parse_shard(shard)
+    common = EvalOptions(
+        data, dataset, split, out, overwrite, workers, boundary, calib, json, quiet, html, part, ray
+    )
     if predictions:
         of_model = (
-            "weights",
-            "save_predictions",
-            "imgsz",
-            "tile",
-            "threshold",
-            "batch_size",
-            "device",
-            "amp",
-            "compile",
-            "calib",
-        )
+            "weights", "save_predictions", "imgsz", "tile", "threshold", "batch_size", "device", "amp",
+            "compile", "calib", "shard", "ray",
+        )  # fmt: skip
         options.refuse_given(ctx, of_model, "--predictions are scored without a model")
         raise typer.Exit(run_predictions(common, predictions, prediction_format, classes))
     options.refuse_given(ctx, ("prediction_format", "classes"), "these belong to --predictions")

@@ -35,7 +35,7 @@ def segment(
     ] = SegmentConfig.label_format,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is done.")] = False,
-    shard: Annotated[str, typer.Option(help="i/n: do the i-th of n parts of the inputs.")] = "1/1",
+    shard: options.Shard = "1/1",
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
     threshold: options.Threshold = InferConfig.threshold,
     imgsz: options.Imgsz = None,
@@ -46,6 +46,7 @@ def segment(
     batch_size: options.AutoBatchSize = "auto",
     workers: options.Workers = SegmentConfig.workers,
     device: options.Device = InferConfig.device,
+    ray: options.Ray = None,
     amp: options.Amp = InferConfig.amp,
     compile: options.Compile = False,
     html: options.Html = True,
@@ -68,4 +69,4 @@ def segment(
         device=device, imgsz=imgsz, tile=tile, threshold=threshold, amp=amp, compile=compile,
         batch_size=options.batch_size_of(batch_size),
     )  # fmt: skip
-    raise typer.Exit(run_segment(inputs, weights, config, infer, json, quiet))
+    raise typer.Exit(run_segment(inputs, weights, config, infer, json, quiet, ray))

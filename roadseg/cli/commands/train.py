@@ -59,6 +59,9 @@ def train(
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/train"),
     epochs: Annotated[int, typer.Option()] = TrainConfig.epochs,
     batch_size: options.BatchSize = TrainConfig.batch_size,
+    accumulate: Annotated[
+        int, typer.Option(help="Batches that make one step together.")
+    ] = TrainConfig.accumulate,
     imgsz: Annotated[
         int, typer.Option(help="Longer side of a picture as the network sees it.")
     ] = TrainConfig.imgsz,
@@ -113,7 +116,17 @@ def train(
     given = locals()
     from roadseg.cli.training import TrainDisplay, page_if_stopped
     from roadseg.engine.best import report_best
-    from roadseg.engine.runs import named_folder, new_folder, read_recipe, resume_training, start_training
+    from roadseg.engine.distributed import joined
+    from roadseg.engine.listener import TrainListener
+    from roadseg.engine.runs import (
+        is_interrupted,
+        latest_folder,
+        named_folder,
+        new_folder,
+        read_recipe,
+        resume_training,
+        start_training,
+    )
 
     heeded = ("resume", "device", "workers", "html", "json", "quiet")
     others = [option for option in ctx.command.params if option.name not in heeded]
@@ -133,13 +146,21 @@ def train(
         network = config.model or (Path(config.weights).stem if config.weights else DEFAULT_MODEL)
         auto = f"{Path(config.classes).stem}-{network}"
         folder = new_folder(runs, auto) if name is None else named_folder(runs, name)
-    with TrainDisplay(quiet) as display, page_if_stopped(folder, html):
-        if resume:
-            result = resume_training(resume, display, device=device, workers=workers)
-        else:
-            result = start_training(config, folder, display)
-        if html:
-            report_best(result, render.command_line(), display.measuring)
+    with TrainDisplay(quiet) as display, joined(device) as group:
+        if not resume and name is None and group.elastic:
+            last = latest_folder(runs, auto)
+            folder = group.agree(last if is_interrupted(last, config) else folder)
+        listener = display if group.writes else TrainListener()
+        html = html and group.writes
+        with page_if_stopped(folder, html):
+            if resume:
+                result = resume_training(resume, listener, device=device, workers=workers, group=group)
+            else:
+                result = start_training(config, folder, listener, group)
+            if html:
+                report_best(result, render.command_line(), display.measuring)
+        if not group.writes:
+            return
     if json:
         render.print_json(result.report)
     else:

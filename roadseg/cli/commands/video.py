@@ -6,17 +6,27 @@ from typing import Annotated
 import typer
 
 from roadseg.cli import options
-from roadseg.config import Audio, Codec, InferConfig, VideoConfig, View
+from roadseg.config import Audio, Codec, InferConfig, VideoConfig, View, parse_shard
 from roadseg.errors import ConfigError
 
 
 def video(
-    source: Annotated[
-        str,
-        typer.Argument(metavar="INPUT", help="Video, folder of pictures, camera (0), or stream (rtsp://)."),
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Video, folder of pictures, camera (0), or stream (rtsp://); or several videos, or a .txt "
+            "list of them.",
+        ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The video to write; default: NAME.roadseg.mp4 here.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The video to write; default: NAME.roadseg.mp4 here. Of several: their folder; default: "
+            "roadseg-out.",
+        ),
     ] = None,
     weights: options.Weights = None,
     view: Annotated[View, typer.Option(help="What the video shows.")] = VideoConfig.view,
@@ -40,10 +50,13 @@ def video(
     stride: Annotated[int, typer.Option(help="Every how manieth frame.")] = VideoConfig.stride,
     fps: Annotated[float, typer.Option(help="Of a folder of pictures.")] = VideoConfig.fps,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is done.")] = False,
+    shard: options.Shard = "1/1",
     threshold: options.Threshold = InferConfig.threshold,
     imgsz: options.Imgsz = None,
     batch_size: options.AutoBatchSize = "auto",
     device: options.Device = InferConfig.device,
+    ray: options.Ray = None,
     amp: options.Amp = InferConfig.amp,
     compile: options.Compile = False,
     html: options.Html = True,
@@ -58,10 +71,16 @@ def video(
     """
     if end is not None and duration is not None:
         raise ConfigError("--end and --duration exclude each other; give one of them.")
+    if overwrite and skip_existing:
+        raise ConfigError("--overwrite and --skip-existing exclude each other; give one of them.")
     from roadseg.cli.video import default_out, run_video
+    from roadseg.cli.videos import Batch, run_videos
 
+    batch = Batch(sources, parse_shard(shard), skip_existing, ray)
+    several = batch != Batch(sources[:1]) or Path(sources[0]).suffix.lower() == ".txt"
+    out = out or Path("roadseg-out" if several else default_out(sources[0]))
     config = VideoConfig(
-        out=str(out or default_out(source)), view=view, opacity=opacity, smooth=smooth, codec=codec, crf=crf,
+        out=str(out), view=view, opacity=opacity, smooth=smooth, codec=codec, crf=crf,
         hardware=hardware, audio=audio, mask_video=str(mask_video) if mask_video else None,
         masks=str(masks) if masks else None, start=start, end=end if duration is None else start + duration,
         stride=stride, fps=fps, overwrite=overwrite, html=html,
@@ -70,4 +89,6 @@ def video(
         device=device, imgsz=imgsz, threshold=threshold, amp=amp, compile=compile,
         batch_size=options.batch_size_of(batch_size),
     )  # fmt: skip
-    raise typer.Exit(run_video(source, weights, config, infer, json, quiet))
+    if several:
+        raise typer.Exit(run_videos(batch, weights, config, infer, json, quiet))
+    raise typer.Exit(run_video(sources[0], weights, config, infer, json, quiet))

@@ -68,7 +68,10 @@ class Album:
 
     def add(self, key: str, rgb_HWC: UInt8Array, truth_HW: UInt8Array | None, mask_HW: UInt8Array) -> None:
         """Keep a small picture (under a millisecond of work for 2048x1024). Raises OutputError."""
-        data = _jpeg(self._drawn((rgb_HWC, truth_HW, mask_HW), SMALL), _SMALL_QUALITY)
+        self.keep(key, _jpeg(self._drawn((rgb_HWC, truth_HW, mask_HW), SMALL), _SMALL_QUALITY))
+
+    def keep(self, key: str, data: bytes) -> None:
+        """Keep a small picture that is drawn already, a JPEG. Raises OutputError."""
         with self._lock:
             number = len(self._small)
             if number < EMBEDDED and self._bytes + len(data) <= EMBEDDED_BYTES:
@@ -119,6 +122,18 @@ class Shelf:
     def large(self, key: str) -> str | None:
         """As `Album.large`."""
         return self.album.large(f"{self.name}/{key}")
+
+
+class Sketches(Album):
+    """Small pictures on their way to the album of another process."""
+
+    def __init__(self, scheme: LabelScheme) -> None:
+        super().__init__(Path("sketches"), scheme)
+        self.drawn: dict[str, bytes] = {}
+
+    def keep(self, key: str, data: bytes) -> None:
+        """Until it is sent."""
+        self.drawn[key] = data
 
 
 def _shrink(pixels: UInt8Array, side: int) -> UInt8Array:

@@ -1,0 +1,100 @@
+"""Several videos in one run: a report of all, shards that add up, and what is done is not done again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clips import make_clip
+from conftest import tiny_checkpoint
+from typer.testing import CliRunner, Result
+
+from roadseg.cli.app import app
+from roadseg.engine.videos import find_videos
+from roadseg.errors import MediaError
+from roadseg.model.checkpoint import save_checkpoint
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three videos of different lengths, two of one name, a damaged one, and all of them in one run."""
+    place = tmp_path_factory.mktemp("videos")
+    save_checkpoint(tiny_checkpoint(), place / "tiny.pt")
+    (place / "in" / "b").mkdir(parents=True)
+    make_clip(place / "in" / "x.mp4", count=6)
+    make_clip(place / "in" / "b" / "x.mp4", count=14)
+    (place / "in" / "bad.mp4").write_bytes(b"no video")
+    done = run("video", *inputs(place), *common(place), "--out", place / "whole")
+    assert done.exit_code == 3, done.output
+    return place
+
+
+def inputs(place: Path) -> list[Path]:
+    return [place / "in" / name for name in ("x.mp4", "bad.mp4", "b/x.mp4")]
+
+
+def common(place: Path) -> list[object]:
+    return ["-w", place / "tiny.pt", "--device", "cpu", "--no-html", "-q"]
+
+
+def report(folder: Path, name: str = "report.json") -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / name).read_text())
+    return document
+
+
+def rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{**row, "seconds": None} for row in document["rows"]]
+
+
+def test_each_has_its_own_files_and_a_row(place: Path) -> None:
+    found = rows(report(place / "whole"))
+    assert [(row["input"], row["status"]) for row in found] == [
+        ("b/x.mp4", "ok"), ("x.mp4", "ok"), ("bad.mp4", "failed"),
+    ]  # fmt: skip
+    for row in found[:2]:
+        assert all((place / "whole" / path).is_file() for path in row["outputs"].values())
+        assert row["road_fraction"] is not None
+    assert "bad.mp4" in found[2]["error"]
+
+
+def test_shards_are_the_whole(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("\n".join(map(str, inputs(place))))
+    for i in (2, 1):
+        done = run(
+            "video", tmp_path / "list.txt", *common(place), "--out", tmp_path / "parts", "--shard", f"{i}/2"
+        )
+        assert done.exit_code in (0, 3), done.output
+    assert run("report", tmp_path / "parts", "--out", tmp_path / "m.json").exit_code == 0
+    merged, whole = report(tmp_path, "m.json"), report(place / "whole")
+    assert [row["status"] for row in merged["rows"]] == [row["status"] for row in whole["rows"]]
+    assert [row["road_fraction"] for row in merged["rows"]] == [r["road_fraction"] for r in whole["rows"]]
+    videos = [row["outputs"]["video"] for row in whole["rows"] if row["outputs"]]
+    for part, one in zip([row["outputs"]["video"] for row in merged["rows"][:2]], videos, strict=True):
+        assert (tmp_path / "parts" / part).read_bytes() == (place / "whole" / one).read_bytes()
+
+
+def test_what_is_done_is_not_done_again(place: Path, tmp_path: Path) -> None:
+    words = ("video", *inputs(place), *common(place), "--out", tmp_path)
+    run(*words)
+    first, before = tmp_path / "b" / "x.mp4", report(tmp_path)
+    stamp = first.stat().st_mtime_ns
+    assert "is there already" in run(*words).stderr
+    (tmp_path / "x.mp4").unlink()  # lost half-way
+    assert run(*words, "--skip-existing").exit_code == 3
+    again = report(tmp_path)
+    assert [row["status"] for row in again["rows"]] == ["skipped", "ok", "failed"]
+    assert [row["road_fraction"] for row in again["rows"]] == [r["road_fraction"] for r in before["rows"]]
+    assert first.stat().st_mtime_ns == stamp
+
+
+def test_what_several_cannot_have(place: Path, tmp_path: Path) -> None:
+    done = run("video", *inputs(place), *common(place), "--masks", tmp_path / "m", "--out", tmp_path)
+    assert done.exit_code == 2
+    assert "for one video" in done.stderr
+    assert "i/n" in run("video", *inputs(place), "--shard", "3/2").stderr
+    with pytest.raises(MediaError, match="is a folder"):
+        find_videos([str(place), str(inputs(place)[0])])
