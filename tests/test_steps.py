@@ -12,8 +12,8 @@ from test_train import recipe, same_bits
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from roadseg.engine import train as train_module
 from roadseg.engine.listener import TrainListener
+from roadseg.engine.losses import SegmentationLoss
 from roadseg.engine.runs import resume_training, start_training
 from roadseg.engine.steps import StepGuard, batches, deterministic
 from roadseg.errors import MediaError, RoadsegError
@@ -33,14 +33,14 @@ class Notes(TrainListener):
 
 def inject(monkeypatch: pytest.MonkeyPatch, bad: dict[int, float]) -> None:
     """The loss of the so manieth step (from 1) times a number."""
-    real, step = train_module.SegmentationLoss.forward, [0]
+    real, step = SegmentationLoss.forward, [0]
 
     def forward(*arguments: Any) -> torch.Tensor:
         step[0] += 1
         loss: torch.Tensor = real(*arguments)
         return loss * bad.get(step[0], 1.0)
 
-    monkeypatch.setattr(train_module.SegmentationLoss, "forward", forward)
+    monkeypatch.setattr(SegmentationLoss, "forward", forward)
 
 
 def test_a_bad_step_is_left_out_counted_and_told(

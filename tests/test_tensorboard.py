@@ -37,7 +37,7 @@ def test_every_number_of_every_epoch_and_the_samples(cityscapes: Path, tmp_path:
     history = json.loads((tmp_path / "a" / "report.json").read_text())["history"]
     logged = scalars(tmp_path / "a")
     assert set(logged) == {
-        "train/loss", "train/lr", "train/seconds",
+        "train/loss", "train/lr", "train/seconds", "train/skipped",
         "val/score", "val/cityscapes_road_iou", "val/cityscapes_pixel_accuracy",
     }  # fmt: skip
     for tag, values in logged.items():

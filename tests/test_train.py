@@ -19,6 +19,7 @@ from roadseg.config import MODELS, TrainConfig, UNetConfig
 from roadseg.engine import train as train_module
 from roadseg.engine.initial import initial_model
 from roadseg.engine.listener import TrainListener
+from roadseg.engine.losses import SegmentationLoss
 from roadseg.engine.runs import named_folder, new_folder, read_recipe, resume_training, start_training
 from roadseg.engine.sources import find_sources, unique_names
 from roadseg.errors import CheckpointError, ConfigError, DatasetError, OutputError, RoadsegError
@@ -266,13 +267,11 @@ def test_an_unknown_label_value_is_named_before_the_first_step(
 def test_divergence_stops_with_the_last_good_epoch(
     cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = train_module.SegmentationLoss.forward
+    real = SegmentationLoss.forward
 
     class Listener(TrainListener):
         def epoch(self, row: dict[str, Any], best: bool) -> None:
-            monkeypatch.setattr(
-                train_module.SegmentationLoss, "forward", lambda *a: real(*a) * math.nan, raising=True
-            )
+            monkeypatch.setattr(SegmentationLoss, "forward", lambda *a: real(*a) * math.nan, raising=True)
 
     with pytest.raises(RoadsegError, match="diverged"):
         start_training(recipe(cityscapes), tmp_path / "run", Listener())

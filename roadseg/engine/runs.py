@@ -104,7 +104,7 @@ def _require_empty(folder: Path) -> None:
             f"{folder}: holds a run already. Go on with it by --resume {folder}, or choose another --name."
         )
     sweep(folder)  # of a run that was killed before it had anything to keep
-    if (folder / CONFIG).exists():
+    if _is_begun(folder):
         raise OutputError(
             f"{folder}: holds a run that was stopped before its first epoch was done. Begin it again by "
             f"--resume {folder}, or choose another --name."
@@ -113,6 +113,15 @@ def _require_empty(folder: Path) -> None:
         raise OutputError(
             f"{folder}: is not empty, and holds no run to go on with. Choose another --name, or empty it."
         )
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether a run wrote its settings there; somebody's own `config.json` holds others."""
+    try:
+        TrainConfig.from_dict(read_recipe(str(folder / CONFIG)))
+    except ConfigError:
+        return False
+    return True
 
 
 def resume_training(
@@ -131,7 +140,7 @@ def resume_training(
         recipe = TrainConfig.from_dict(read_recipe(str(folder / CONFIG)))
         config = replace(recipe, device=device, workers=workers)
         listener.message(f"{folder}: no epoch of it was done; it begins again.")
-        return _run(Trainer(config, find_sources(config), folder, listener))
+        return _run(Trainer(config, find_sources(config), folder, listener, group=group))
     checkpoint = _load_state(folder, listener)
     recipe = TrainConfig.from_dict(checkpoint.recipe)
     config = replace(recipe, device=device, workers=workers)
