@@ -249,12 +249,12 @@ def made_whole(job: Job, out: Path, whole: Path) -> None:
 @pytest.mark.parametrize(
     ("job", "rename"),
     [
-        (Train, 1), (Train, 11), (Segment, 9), (Unscored, 34), (Video, 9), (Video, 63),
+        (Train, 11), (Segment, 9), (Unscored, 34), (Video, 9), (Video, 63),
         *(
             pytest.param(*point, marks=pytest.mark.slow)
             for point in [
-                (Train, 4), (Train, 9), (Train, 13), (Train, 20), (Segment, 1), (Segment, 38), (Unscored, 4),
-                (Video, 1), (Video, 40), (Video, 62), (Video, 65),
+                (Train, 1), (Train, 4), (Train, 9), (Train, 13), (Train, 20), (Segment, 1), (Segment, 38),
+                (Unscored, 4), (Video, 1), (Video, 40), (Video, 62), (Video, 65),
             ]
         ),
     ],
@@ -466,7 +466,7 @@ def test_inputs_that_vanish_are_failed_and_the_rest_is_done(tmp_path: Path) -> N
     assert "Traceback" not in command.said
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("1", marks=pytest.mark.slow)])
 def test_pictures_that_vanish_in_a_training_end_it_in_one_line(tmp_path: Path, workers: str) -> None:
     task, out = Train(tmp_path), tmp_path / "out"
     command = task.begin(out, "--epochs", "400", "--cache", "none", "--workers", workers)

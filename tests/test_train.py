@@ -103,10 +103,9 @@ def test_resumed_equals_uninterrupted_to_the_bit(
 
 
 def test_the_number_of_workers_changes_no_bit(cityscapes: Path, tmp_path: Path) -> None:
-    for workers in (0, 1, 2):
+    for workers in (0, 2):
         config = recipe(cityscapes, workers=workers, epochs=2)
         start_training(config, tmp_path / str(workers), TrainListener())
-    same_bits(tmp_path / "0", tmp_path / "1")
     same_bits(tmp_path / "0", tmp_path / "2")
 
 
