@@ -14,7 +14,7 @@ from conftest import tiny_checkpoint
 from PIL import Image
 
 from roadseg.config import InferConfig, SegmentConfig, parse_shard
-from roadseg.engine import results
+from roadseg.engine import results, segment_stages
 from roadseg.engine import segment as segment_module
 from roadseg.engine.predict import Predictor
 from roadseg.engine.segment import segment
@@ -433,7 +433,7 @@ def test_pictures_in_memory_do_not_grow_with_their_number(
                 alive[0] -= 1
             return row
 
-    monkeypatch.setattr(segment_module, "read_rgb", counting_read)
+    monkeypatch.setattr(segment_stages, "read_rgb", counting_read)
     monkeypatch.setattr(segment_module, "ResultWriter", Done)
     report, predictor = run(tmp_path / "in", tmp_path / "out", batch_size=4, workers=2)
     assert len(report.rows) == 120
@@ -524,7 +524,7 @@ def test_a_bug_in_a_thread_ends_the_run_at_once(
         time.sleep(0.01)
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(segment_module if place == "read_rgb" else results, place, bug)
+    monkeypatch.setattr(segment_stages if place == "read_rgb" else results, place, bug)
     threads = threading.active_count()
     with pytest.raises(ZeroDivisionError, match="a bug") as caught:
         run(frames, tmp_path / "out", batch_size=20, workers=1)

@@ -7,7 +7,8 @@ from roadseg.cli import render
 from roadseg.cli.evaluating import further_facts
 from roadseg.config import InferConfig, SegmentConfig
 from roadseg.engine.memory import silent
-from roadseg.engine.segment import Runner, segment
+from roadseg.engine.segment import segment
+from roadseg.engine.segment_stages import Runner
 from roadseg.engine.tiles import make_predictor
 from roadseg.media.find import find_images
 from roadseg.media.images import allow_pixels

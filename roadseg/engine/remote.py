@@ -16,7 +16,8 @@ from roadseg.engine.measures import Measures
 from roadseg.engine.predict import Predictor
 from roadseg.engine.results import ResultWriter, TruthReader
 from roadseg.engine.scoring import RoadCounts
-from roadseg.engine.segment import Progress, Task, run_tasks
+from roadseg.engine.segment_plan import Task
+from roadseg.engine.segment_stages import Progress, run_tasks
 from roadseg.engine.tiles import make_predictor
 from roadseg.engine.videos import Progress as VideoProgress
 from roadseg.engine.videos import VideoJob, VideoWorker

@@ -172,7 +172,7 @@ def to_html(comparison: Comparison) -> str:
     return fill(
         "roadseg.report",
         "comparison.html",
-        ("sort.js", "enlarge.js") if pictures["any"] else ("sort.js",),
+        ("sort.js", "enlarge.js", "enlarge.css") if pictures["any"] else ("sort.js",),
         pictures=pictures,
         heading=heading(comparison),
         command=_COMMANDS.get(comparison.runs[0].schema, comparison.runs[0].schema.removeprefix("roadseg/")),

@@ -142,15 +142,17 @@ def render(page: Page) -> str:
     return fill(
         "roadseg.report.html",
         "report.html",
-        ("sort.js", "enlarge.js"),
+        ("sort.js", "enlarge.js", "style.css", "enlarge.css"),
         page=page,
-        style=Markup(_text("style.css")),
         trusted=Markup,
     )
 
 
-def fill(package: str, template: str, scripts: Sequence[str], **values: object) -> str:
-    """A template of `package`, every value escaped, with `scripts` from beside this page's template."""
+def fill(package: str, template: str, parts: Sequence[str], **values: object) -> str:
+    """A template of `package`, every value escaped.
+
+    `script` and `style` are what `parts`, from beside this page's template, have of .js and .css.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined  # only pages need it
     from markupsafe import Markup
 
@@ -161,9 +163,11 @@ def fill(package: str, template: str, scripts: Sequence[str], **values: object) 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = "".join(map(_text, scripts))
+    script, style = (
+        "".join(_text(part) for part in parts if part.endswith(kind)) for kind in (".js", ".css")
+    )
     return environment.get_template(template).render(
-        version=__version__, script=Markup(script), policy=_policy(script), **values
+        version=__version__, script=Markup(script), style=Markup(style), policy=_policy(script), **values
     )
 
 

@@ -1,0 +1,119 @@
+"""What a run of `segment` is to do: its tasks, their outputs, and which an earlier run has done already."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadseg.config import SegmentConfig
+from roadseg.documents import reading
+from roadseg.engine.results import OUTPUTS
+from roadseg.engine.scoring import road_counts
+from roadseg.errors import OutputError
+from roadseg.media.images import ImageJob, output_stems
+from roadseg.report.run import RunReport
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job, its outputs (kind -> path below the output folder), and whether they make it needless.
+
+    known: the earlier report has its measurements, which a run that was killed did not live to write.
+    """
+
+    job: ImageJob
+    outputs: dict[str, str]
+    skip: bool
+    known: bool
+
+    @property
+    def name(self) -> str:
+        return self.job.relative.as_posix()
+
+
+def plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | None) -> list[Task]:
+    """Return the tasks of this shard. Raises OutputError: outputs exist, or would land among the inputs."""
+    out = Path(config.out)
+    _refuse_to_mix(out, jobs)
+    # with labels, a picture that was never scored is not done yet
+    rows = earlier.rows if earlier else []
+    scored = {row.input for row in rows if row.counts}
+    known = {row.input for row in rows if row.width}
+    wanted = {"mask": True, "overlay": config.overlay, "probs": config.save_probs}
+    kinds = {kind: place for kind, place in OUTPUTS.items() if wanted[kind]}
+    index, count = config.shard
+    suffixes = ("json", "csv", "html") if config.html else ("json", "csv")
+    reports = [out / f"{config.report_name}.{suffix}" for suffix in suffixes]
+    found = [path for path in reports if path.exists()]
+    tasks = []
+    # names come from all jobs, so that shards agree on them
+    for job, stem in list(zip(jobs, output_stems(jobs), strict=True))[index - 1 :: count]:
+        outputs = {kind: f"{folder}/{stem.as_posix()}{suffix}" for kind, (folder, suffix) in kinds.items()}
+        there = [out / path for path in outputs.values() if (out / path).exists()]
+        found += there
+        name = job.relative.as_posix()
+        done = len(there) == len(outputs) and (not config.labels or name in scored)
+        tasks.append(Task(job, outputs, config.existing == "skip" and done, name in known))
+    if found and config.existing == "refuse":
+        raise OutputError(
+            f"{found[0]}: is there already; give --overwrite, --skip-existing or another output folder"
+        )
+    if found:
+        _check_owner(out, found[0])
+    return tasks
+
+
+def _check_owner(out: Path, found: Path) -> None:
+    """What is to be replaced must be ours: a report of roadseg's lies in every folder that it wrote into."""
+    for path in out.glob("report*.json"):
+        with contextlib.suppress(OutputError):
+            RunReport.read(path)
+            return
+    raise OutputError(
+        f"{found}: is there already, and no report of roadseg's beside it: it may be somebody's own; move it "
+        "away, or choose another output folder"
+    )
+
+
+def _refuse_to_mix(out: Path, jobs: Sequence[ImageJob]) -> None:
+    """Results must not land among the inputs: neither beside them, nor in folders that inputs come from."""
+    resolved = out.resolve()
+    results = [resolved / folder for folder, _ in OUTPUTS.values()]
+    for folder in dict.fromkeys(job.path.parent for job in jobs):
+        if any(folder.resolve().is_relative_to(result) for result in results):
+            raise OutputError(
+                f"{out}: its results are among the inputs ({folder}); choose another output folder"
+            )
+    for root in dict.fromkeys(map(_root, jobs)):
+        if root is not None and root.resolve() == resolved:
+            raise OutputError(f"{out}: is the input folder; choose another output folder")
+
+
+def _root(job: ImageJob) -> Path | None:
+    """The input folder that the job's relative path starts from; None where it starts elsewhere."""
+    depth = len(job.relative.parts)
+    return Path(*job.path.parts[:-depth]) if job.path.parts[-depth:] == job.relative.parts else None
+
+
+# Settings that make masks what they are: two runs into one folder must agree on them.
+_DECISIVE = ("weights", "imgsz", "tile", "threshold", "ids")
+
+
+def earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | None:
+    """The report to carry on with, where inputs may be skipped."""
+    path = Path(config.out, f"{config.report_name}.json")
+    if config.existing != "skip" or not path.exists():
+        return None
+    earlier = RunReport.read(path)
+    with reading(path, "move it away, or give --overwrite"):
+        road_counts(earlier)  # found out now, and not at the end of the run
+    if earlier.classes != report.classes:
+        raise OutputError(f"{path}: is of a model with other classes; choose another output folder")
+    for name in _DECISIVE:
+        before, now = earlier.settings.get(name), report.settings.get(name)
+        if before != now:
+            raise OutputError(
+                f"{path}: is of a run with {name} {before}, this one has {now}, and their masks must not be "
+                "mixed; choose another output folder, or --overwrite"
+            )
+    return earlier
