@@ -17,7 +17,7 @@ from conftest import make_cityscapes, street, tiny_checkpoint, write_png
 from typer.testing import CliRunner, Result
 
 from roadseg.cli.app import app
-from roadseg.engine.merge import merge
+from roadseg.engine.merge import merge, merged_settings
 from roadseg.errors import MediaError, ReportError
 from roadseg.model.checkpoint import save_checkpoint
 from roadseg.report.run import Row, RunReport, Shard
@@ -102,6 +102,23 @@ def test_merged_shards_compare_as_a_run(place: Path, tmp_path: Path) -> None:
     assert "disagree" not in shown + (tmp_path / "c.html").read_text()
 
 
+def test_shards_that_ran_otherwise_are_of_one_run_all_the_same(place: Path, tmp_path: Path) -> None:
+    """A batch that was halved for want of memory on one machine, seconds and command lines."""
+    shards = []
+    for i in (1, 2, 3):
+        path = tmp_path / f"report-{i}of3.json"
+        document = json.loads((place / "parts" / path.name).read_text())
+        document["settings"]["engine"] |= {"batch_size": i, "out_of_memory": i == 2}
+        document["settings"] |= {"seconds": 1.5, "pictures_per_second": i}
+        path.write_text(json.dumps(document))
+        shards.append((path, RunReport.from_dict(document)))
+    settings = merge(shards).settings
+    assert settings["seconds"] == 4.5
+    assert settings["pictures_per_second"] == 2  # 1.5, 3 and 4.5 of them in 4.5 seconds
+    many = merged_settings([{"command_line": f"roadseg {i}"} for i in range(1000)])
+    assert many == {"command_line": "roadseg 0, roadseg 1, roadseg 2, ... (1000 in all)"}
+
+
 def test_a_missing_shard_is_named(place: Path, tmp_path: Path) -> None:
     shards = [place / "parts" / f"report-{i}of3.json" for i in (1, 3)]
     done = run("report", *shards, "--out", tmp_path / "m.json")
@@ -138,7 +155,7 @@ def test_what_is_no_segmentation_is_not_merged(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"schema": "roadseg/train", "version": 1}')
     done = run("report", tmp_path / "x.json", "--merge")
     assert done.exit_code == 1
-    assert "only what `roadseg segment --shard` wrote" in done.stderr
+    assert "only what `--shard` left can be merged" in done.stderr
 
 
 # ---------------------------------------------------------------- by hand

@@ -76,7 +76,7 @@ def test_values_that_may_mean_several_things_are_asked_for(
     tmp_path: Path, values: list[Any], scheme: str, named: list[str]
 ) -> None:
     path = save(tmp_path / "a.png", [values])
-    with pytest.raises(DatasetError, match=r"a\.png: what its values mean.*--prediction-format") as error:
+    with pytest.raises(DatasetError, match=r"what its values mean.*--prediction-format") as error:
         find_format([path], get_scheme(scheme))
     for name in named:
         assert name in str(error.value)
@@ -360,6 +360,16 @@ def test_predictions_of_16_bits_are_refused_with_what_to_do(sequences: Path, tmp
         assert result.exit_code == 1
         assert "has values up to 65535 where 8-bit class numbers belong; save it as an 8-bit" in result.stderr
         assert not (tmp_path / "e").exists()
+
+
+def test_a_file_of_another_format_than_the_declared_one_is_told_of(sequences: Path, tmp_path: Path) -> None:
+    samples = perfect(sequences, tmp_path / "p")
+    for one in samples[:-1]:
+        path = tmp_path / "p" / f"{one.key}.png"
+        save(path, np.array(Image.open(path)) // 255)  # as indices; the last one stays 0/255
+    result = score(sequences, tmp_path, "--prediction-format", "index")
+    assert "read as index, much of 1 prediction is of no class" in result.stderr
+    assert Path(samples[-1].key).name in result.stderr
 
 
 def test_files_of_no_picture_are_named(tmp_path: Path) -> None:

@@ -235,3 +235,27 @@ def test_without_ray_the_command_to_install_it_is_told(
     done = CliRunner().invoke(app, [*words, "--ray", "local"])
     assert done.exit_code == 1
     assert "pip install 'roadseg[ray]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "said"),
+    [
+        ("", 2, "HOST:PORT"),
+        ("nonsense", 2, "HOST:PORT"),
+        ("nonsense:99999", 2, "HOST:PORT"),
+        ("127.0.0.1:1", 1, "cannot be reached"),
+    ],
+)
+@pytest.mark.timeout(60)
+def test_an_address_where_nobody_is_is_told_at_once(
+    tiny_weights: Path, tmp_path: Path, address: str, code: int, said: str
+) -> None:
+    pytest.importorskip("ray")
+    write_png(tmp_path / "in" / "a.png", street(0)[0])
+    words = ["segment", str(tmp_path / "in"), "-w", str(tiny_weights), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*words, "--ray", address])
+    assert done.exit_code == code, done.output
+    first, then = done.stderr.strip().splitlines()[-2:]
+    assert said in first
+    assert "0 of 1 pictures" in then
+    assert "\\n" not in done.stderr

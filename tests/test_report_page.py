@@ -283,6 +283,7 @@ def test_segment_with_labels(cityscapes: Path, tmp_path: Path, tiny_weights: Pat
         "IoU over the threshold",
         "Reliability",
         "Boundary F",
+        "Frequency-weighted IoU",
     ):
         assert part in text
     report = json.loads((out / "report.json").read_text())

@@ -23,7 +23,14 @@ from roadseg.engine.evaluate import (
 from roadseg.engine.measures import Measures
 from roadseg.engine.memory import silent
 from roadseg.engine.pages import PAGE, evaluation_album, predictions_album
-from roadseg.engine.predictions import find_format, get_format, match_predictions, score_predictions, strays
+from roadseg.engine.predictions import (
+    doubtful,
+    find_format,
+    get_format,
+    match_predictions,
+    score_predictions,
+    strays,
+)
 from roadseg.engine.remote import Remote, evaluate_remotely
 from roadseg.engine.runs import new_folder
 from roadseg.engine.sources import unique_names
@@ -177,8 +184,7 @@ def run_predictions(
         lost = strays(own, files)
         if lost:
             render.note(
-                f"{own}: {render.count(len(lost), 'PNG file')} in it belong to no picture of {name}, such as "
-                f"{lost[0].name}"
+                f"{own}: {render.count(len(lost), 'PNG file')} of no picture of {name}: {lost[0].name}, ..."
             )
         if not declared and not options.quiet:
             render.note(
@@ -189,6 +195,11 @@ def run_predictions(
         with render.progress(f"Scoring {name}", "pictures", options.quiet) as update:
             result = score_predictions(
                 files, form, pictures, measures, workers=options.workers, progress=update
+            )
+        if odd := doubtful(result, files):
+            render.note(
+                f"{own}: read as {form.name}, much of {render.count(len(odd), 'prediction')} is of no class, "
+                f"such as {odd[0].name}: is it of another format?"
             )
         settings = {
             "command_line": render.command_line(),

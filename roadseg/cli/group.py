@@ -3,7 +3,7 @@
 import errno
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from types import FrameType
@@ -63,9 +63,11 @@ def _told(as_json: bool) -> Iterator[None]:
         if as_json:
             render.print_json({**header("error"), "message": message, "exit_code": exit_code})
 
-    def fail(message: str, exit_code: int) -> typer.Exit:
+    def fail(message: str, exit_code: int, notes: Sequence[str] = ()) -> typer.Exit:
         render.error(message)
-        document(message, exit_code)
+        for text in notes:
+            render.note(text)
+        document("\n".join([message, *notes]), exit_code)
         return typer.Exit(exit_code)
 
     try:
@@ -73,11 +75,12 @@ def _told(as_json: bool) -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except RoadsegError as error:
-        raise fail(_with_notes(str(error), error), error.exit_code) from error
+        raise fail(str(error), error.exit_code, _notes(error)) from error
     except KeyboardInterrupt as error:
-        said = _with_notes("Interrupted.", error)
-        render.note(said)
-        document(said, 130)
+        said = ["Interrupted.", *_notes(error)]
+        for text in said:
+            render.note(text)
+        document("\n".join(said), 130)
         raise typer.Exit(130) from error
     except Exception as error:
         if isinstance(error, ImportError) and "libGL" in str(error):
@@ -91,6 +94,7 @@ def _told(as_json: bool) -> Iterator[None]:
         raise
 
 
-def _with_notes(message: str, error: BaseException) -> str:
-    """The message, and what was noted on its way: how far the job came, and what to run to go on."""
-    return "\n".join([message, *getattr(error, "__notes__", ())])
+def _notes(error: BaseException) -> Sequence[str]:
+    """What was noted on its way: how far the job came, and what to run to go on."""
+    notes: list[str] = getattr(error, "__notes__", [])
+    return notes

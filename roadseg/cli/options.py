@@ -62,7 +62,7 @@ Ray = Annotated[
     typer.Option(
         "--ray",
         metavar="ADDRESS",
-        help="Work on this Ray cluster: auto, HOST:PORT, or local (needs `roadseg[ray]`).",
+        help="Work on this Ray cluster: auto, HOST:PORT, or local (needs `roadseg\\[ray]`).",
     ),
 ]
 

@@ -73,7 +73,7 @@ def run_report(
 
 def _merged(documents: Sequence[Document], partial: bool) -> _Result:
     to_csv: Callable[[], str]
-    folder, only = documents[0][0].parent, "only what `roadseg segment --shard` wrote can be merged"
+    folder, only = documents[0][0].parent, "only what `--shard` left can be merged"
     if all(document["schema"] == header("scores")["schema"] for _, document in documents):
         with reading(documents[0][0], only):
             whole, document = merge_scores(documents, partial=partial)

@@ -4,13 +4,17 @@ A chunk whose worker dies, or whose node does, goes to another one, and a new wo
 place. Items must be such that doing them twice does no harm.
 """
 
+import contextlib
 import logging
 import os
+import signal
+import socket
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from roadseg.errors import ExtraError, RoadsegError
+from roadseg.errors import ConfigError, ExtraError, RoadsegError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,6 +24,26 @@ Work = Callable[[Sequence[Item]], Result]
 ATTEMPTS: Final = 3
 # Chunks that each worker gets, where there are enough items: the last ones must not be waited for long.
 _CHUNKS_EACH: Final = 4
+_SECONDS_TO_ANSWER: Final = 10
+
+
+def _knock(address: str) -> None:
+    """OSError if nobody listens there: Ray itself would wait for minutes. ConfigError: it is no address."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal() and 0 < int(port) < 1 << 16):
+        raise ConfigError(f"ray is {address!r}, but must be auto, local, HOST:PORT or ray://HOST:PORT.")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Ray ends the process at once on SIGTERM; ours is told how far it came."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Worker:
@@ -47,15 +71,18 @@ class Cluster:
         """address: `auto`, `HOST:PORT`, `ray://HOST:PORT`, or `local` for one of this machine alone.
 
         gpus: one worker for each GPU if the cluster has any; else there is one for each CPU core.
-        ExtraError: Ray is not installed. RoadsegError: there is no such cluster.
+        ExtraError: Ray is not installed. ConfigError: no such address. RoadsegError: no such cluster.
         """
         try:
             import ray
         except ImportError as error:
             raise ExtraError("--ray needs Ray, which is not installed: pip install 'roadseg[ray]'") from error
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+            if address not in ("auto", "local"):
+                _knock(address)
+            with _own_sigterm():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0]
             raise RoadsegError(
                 f"--ray {address}: cannot be reached ({reason}). Start one with `ray start --head` on a "
@@ -109,7 +136,7 @@ class Cluster:
                 result = ray.get(call)
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from error
-            except ray.exceptions.RayActorError as error:
+            except ray.exceptions.RayError as error:  # of worker, node, network or memory
                 stillborn += task is None
                 if stillborn >= ATTEMPTS * self.size:
                     raise RoadsegError(
@@ -127,6 +154,7 @@ class Cluster:
                         yield chunk, None
             else:
                 idle.append(worker)
+                stillborn = 0
                 if task:
                     yield task[0], result
             while idle and waiting:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -12,7 +13,9 @@ from roadseg.report.run import Row, RunReport, Shard
 
 # Settings that shards may have of their own. Weights are told apart by their digest, wherever they lie, and
 # every shard has its --shard on its command line.
-_OWN = ("command_line", "device", "weights", "seconds", "pictures_per_second")
+_LISTED = ("command_line", "device", "weights")
+_OWN = (*_LISTED, "engine", "seconds", "pictures_per_second")
+_MOST_LISTED = 3
 
 Item = TypeVar("Item")
 
@@ -61,12 +64,17 @@ def in_order(parts: Sequence[Part[Item]], partial: bool) -> tuple[list[Item], li
 
 
 def merged_settings(every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The settings of all shards as one; of those that are each one's own, every value that there is."""
-    listed = {
-        name: ", ".join(dict.fromkeys(str(settings.get(name)) for settings in every))
-        for name in _OWN
-        if name in every[0]
-    }
+    """The settings of all shards as one: seconds add up; of others that are each one's own, the first few."""
+    listed: dict[str, Any] = {}
+    for name in _LISTED:
+        values = dict.fromkeys(str(settings[name]) for settings in every if name in settings)
+        more = f", ... ({len(values)} in all)" if len(values) > _MOST_LISTED else ""
+        if values:
+            listed[name] = ", ".join(islice(values, _MOST_LISTED)) + more
+    paces = [(one["seconds"], one["pictures_per_second"]) for one in every if "pictures_per_second" in one]
+    if seconds := sum(of_one for of_one, _ in paces):
+        listed["seconds"] = round(seconds, 3)
+        listed["pictures_per_second"] = round(sum(of_one * pace for of_one, pace in paces) / seconds, 3)
     return {**every[0], **listed}
 
 

@@ -32,6 +32,7 @@ Table = Mapping[RawValue, int]
 
 # <city>_<sequence>_<frame>, whatever follows: the official script's pattern.
 _CITYSCAPES_STEM: Final = re.compile(r"(.+_\d{6}_\d{6})(?!\d)")
+_DOUBTFUL: Final = 0.1  # share of a prediction's pixels without a class
 _MOST_LOOKED_AT: Final = 50  # files whose values tell the format; every file is checked when it is read
 
 
@@ -122,7 +123,7 @@ def find_format(paths: Sequence[Path], scheme: LabelScheme) -> Format:
     fitting = " or ".join(each.name for equal in meanings.values() for each in equal)
     why = f"they may be {fitting}" if fitting else f"nothing makes classes {scheme.name!r} of them"
     raise DatasetError(
-        f"{paths[0]}: what its values mean cannot be told from them ({shown}): {why}; say it with "
+        f"{paths[0].parent}: what its values mean cannot be told from them ({shown}): {why}; say it with "
         f"--prediction-format ({', '.join(formats(scheme))})"
     )
 
@@ -285,6 +286,20 @@ def _require_sense(form: Format, paths: Sequence[Path], results: Sequence[ImageR
             f"{paths[0]}: its values and those of the others ({shown}) are one class only when they are read "
             f"as {form.name}, so they mean something else; say it with --prediction-format"
         )
+
+
+def doubtful(evaluation: Evaluation, files: Mapping[str, Path]) -> list[Path]:
+    """The predictions that leave many of the pixels that count without a class: of another format, perhaps.
+
+    A 0/255 mask that is read as `index`, say: all of its road is void.
+    """
+    found = []
+    for image in evaluation.images:
+        counts = image.matrix.counts
+        nothing, judged = int(counts[:, -1].sum()), int(counts.sum())
+        if image.key in files and not image.error and nothing > _DOUBTFUL * judged:
+            found.append(files[image.key])
+    return found
 
 
 def strays(folder: Path, matches: Mapping[str, Path]) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from roadseg import __version__
 from roadseg.report.compare import RESAMPLES, ROAD_SHARE, Against, Comparison, Row, measures
+from roadseg.report.html.facts import called, plain
 from roadseg.report.html.page import fill
 from roadseg.report.html.scores import difference_legend
 from roadseg.report.kept import KeptPictures, Shot
@@ -265,5 +266,11 @@ def _settings(comparison: Comparison) -> list[dict[str, Any]]:
     rows = []
     for name in names:
         values = [run.settings.get(name) for run in comparison.runs]
-        rows.append({"name": name, "values": values, "differs": any(v != values[0] for v in values)})
+        rows.append(
+            {
+                "name": called(name),
+                "values": list(map(plain, values)),
+                "differs": any(v != values[0] for v in values),
+            }
+        )
     return sorted(rows, key=lambda row: not row["differs"])

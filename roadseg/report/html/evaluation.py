@@ -41,7 +41,7 @@ def eval_page(folder: Path, pictures: Pictures = _NONE) -> Page:
 def scored_sections(document: Mapping[str, Any], scored: Scored, pictures: Pictures = _NONE) -> list[Section]:
     """All that is told of the scores in a scores.json, as `read_scored` gives them."""
     curves = curve_figures(document.get("road"))
-    return sections(scored, pictures, further=further_scores(document), curves=curves)
+    return sections(scored, pictures, further=further_scores(document, document), curves=curves)
 
 
 def read_scored(folder: Path) -> tuple[dict[str, Any], Scored]:

@@ -18,8 +18,13 @@ def facts(settings: Mapping[str, Any], **more: Any) -> list[tuple[str, str]]:
     if found.get("seconds"):
         found["seconds"] = f"{found['seconds']:.1f} s"
     ordered = {key: found.pop(key) for key in ("command_line",) if key in found} | found
-    names = [(_NAMES.get(key, key.replace("_", " ").capitalize()), value) for key, value in ordered.items()]
+    names = [(called(key), value) for key, value in ordered.items()]
     return [(name, plain(value)) for name, value in names if value is not None and value != ""]
+
+
+def called(name: str) -> str:
+    """The name of a setting as people write it."""
+    return _NAMES.get(name, name.replace("_", " ").capitalize())
 
 
 def plain(value: Any) -> str:

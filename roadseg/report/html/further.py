@@ -7,6 +7,10 @@ from roadseg.report.html.page import Cell, Table, percent
 
 # section of a document -> scores in it, and what they are called
 _NAMES: Final = {
+    "overall": {
+        "mean_accuracy": "Mean accuracy (recall of the classes)",
+        "frequency_weighted_iou": "Frequency-weighted IoU",
+    },
     "categories": {"mean_iou": "IoU of categories, mean"},
     "instances": {"mean_iiou": "iIoU, mean"},
     "boundary": {"mean_iou": "Boundary IoU", "mean_f": "Boundary F"},
@@ -30,18 +34,24 @@ _NO_INTERVAL: Final = (
 )
 
 
-def further_scores(document: Mapping[str, Any]) -> Table | None:
-    """A row for each score of the sections that `document` has; None without any."""
-    rows = []
+def further_scores(document: Mapping[str, Any], overall: Mapping[str, Any]) -> Table:
+    """A row for each score of the sections that `document` has, after two of the confusion matrix itself.
+
+    overall: {"scores": ..., "confidence": ...} of that matrix.
+    """
+    rows: list[list[Cell]] = []
     for section, names in _NAMES.items():
-        found = document.get(section) or {}
+        found = overall if section == "overall" else document.get(section) or {}
         for key, name in names.items():
             if (value := found.get("scores", {}).get(key)) is not None:
                 ends = found.get("confidence", {}).get(key)
                 between = f"{percent(ends[0], 1)} – {percent(ends[1], 1)}" if ends else "–"
                 rows.append([Cell(name), Cell(percent(value), value), Cell(between, ends and ends[0])])
-    if not rows:
-        return None
+        if section == "categories" and found:
+            each = found["scores"]["per_class"].items()
+            rows += [
+                [Cell(f"IoU of {name}"), Cell(percent(of["iou"]), of["iou"]), Cell("–")] for name, of in each
+            ]
     heads = [("Score", False), ("%", True), ("95 % interval", True)]
     if all(between.value is None for *_, between in rows):
         return Table("Further scores", heads[:2], [row[:2] for row in rows], narrow=True)

@@ -110,9 +110,8 @@ def sections(
     if len(ranked) > 1:
         values = [scored.score(tally) for tally in ranked]
         label = f"{scored.judged_by} of each picture"
-        figures.insert(
-            0, Figure(label.capitalize().replace("Iou", "IoU"), plots.histogram(label, values, "IoU %"))
-        )
+        title = label[0].upper() + label[1:]
+        figures.insert(0, Figure(title, plots.histogram(label, values, "IoU %")))
     if figures:
         found.append(Figures("Over the pictures and thresholds" if curves else "Over the pictures", figures))
     found.append(confusion(scored))

@@ -70,7 +70,9 @@ def segment_page(report: RunReport, pictures: Pictures = _NONE) -> Page:
         between = confidence_intervals(matrices, report.classes)
         scored = Scored(report.classes, counts, whole, each, tallies, between)
         page.headlines = headlines(scored)
-        further = further_scores({"boundary": report.boundary, "road": report.road})
+        further = further_scores(
+            {"boundary": report.boundary, "road": report.road}, {"scores": whole, "confidence": between}
+        )
         curves = curve_figures(report.road)
         page.sections += sections(scored, pictures, link, further=further, curves=curves)
     else:

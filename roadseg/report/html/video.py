@@ -12,7 +12,8 @@ from roadseg.report.html.facts import facts
 from roadseg.report.html.page import Cell, Figure, Figures, Gallery, Headline, Page, Picture, Table
 
 _TOLD: Final = (
-    "command_line", "input", "weights", "device", "imgsz", "threshold", "view", "smooth", "codec",
+    "command_line", "input", "weights", "weights_sha256", "device", "engine", "imgsz", "threshold", "view",
+    "smooth", "codec",
 )  # fmt: skip
 
 _CAPTION: Final = (
