@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from clips import make_clip
-from conftest import street, tiny_checkpoint, write_png
+from conftest import make_cityscapes, street, tiny_checkpoint, write_png
 from mutants import png_chunk
 from PIL import Image
 from test_cli import run
@@ -365,3 +365,15 @@ def test_find_images_gives_every_name_as_it_is(place: Path) -> None:
     assert set(NAMES) <= found
     assert all(".." not in Path(name).parts for name in found)
     assert torch.get_num_threads() == 1
+
+
+def test_eval_takes_large_pictures_where_they_are_allowed(tmp_path: Path, tiny_weights: Path) -> None:
+    root = make_cityscapes(tmp_path / "city", train=1, val=1)
+    for path in (root / "leftImg8bit/val").rglob("*.png"):
+        write_png(path, np.zeros((1000, 1200, 3), np.uint8))
+    for path in (root / "gtFine/val").rglob("*.png"):
+        write_png(path, np.full((1000, 1200), 7, np.uint8))
+    words = ("eval", "--data", root, "-w", tiny_weights, "--no-html", "--max-megapixels")
+    refused = run(*words, 1, "--out", tmp_path / "a")
+    assert (refused.exit_code, "more than 1 million pixels" in refused.stderr) == (1, True)
+    assert run(*words, 2, "--out", tmp_path / "b").exit_code == 0

@@ -56,6 +56,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no note
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 
+MaxMegapixels = Annotated[
+    int, typer.Option(min=1, max=1000, help="Refuse larger pictures: a small file may hold a huge one.")
+]
 Shard = Annotated[str, typer.Option(help="i/n: do the i-th of n parts of the inputs.")]
 Ray = Annotated[
     str | None,

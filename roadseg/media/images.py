@@ -77,7 +77,7 @@ def too_large(path: Path) -> str:
     """What to tell of a picture with more pixels than are allowed."""
     return (
         f"{path}: has more than {max_pixels() // 10**6} million pixels; scale it down, cut it up, or, if you "
-        "trust it, allow `roadseg segment` more with --max-megapixels (and --tile)"
+        "trust it, allow `segment` or `eval` more with --max-megapixels (and --tile)"
     )
 
 

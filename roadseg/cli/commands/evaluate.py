@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from roadseg.cli import options
-from roadseg.config import InferConfig, TrainConfig, parse_shard
+from roadseg.config import InferConfig, SegmentConfig, TrainConfig, parse_shard
 
 
 def evaluate(
@@ -41,6 +41,7 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     imgsz: options.Imgsz = None,
     tile: options.Tile = None,
+    max_megapixels: options.MaxMegapixels = SegmentConfig.max_megapixels,
     threshold: options.Threshold = InferConfig.threshold,
     batch_size: options.AutoBatchSize = "auto",
     workers: options.Workers = TrainConfig.workers,
@@ -55,6 +56,7 @@ def evaluate(
 ) -> None:
     """Score a checkpoint, or masks of any tool, on a labelled split, by the official rules."""
     from roadseg.cli.evaluating import EvalOptions, run_evaluation, run_predictions
+    from roadseg.media.images import allow_pixels
 
     part = parse_shard(shard)
     common = EvalOptions(
@@ -66,10 +68,12 @@ def evaluate(
             "compile", "calib", "shard", "ray",
         )  # fmt: skip
         options.refuse_given(ctx, of_model, "--predictions are scored without a model")
-        raise typer.Exit(run_predictions(common, predictions, prediction_format, classes))
+        with allow_pixels(max_megapixels * 10**6):
+            raise typer.Exit(run_predictions(common, predictions, prediction_format, classes))
     options.refuse_given(ctx, ("prediction_format", "classes"), "these belong to --predictions")
     config = InferConfig(
         device=device, imgsz=imgsz, tile=tile, threshold=threshold, amp=amp, compile=compile,
         batch_size=options.batch_size_of(batch_size),
     )  # fmt: skip
-    run_evaluation(common, weights, save_predictions, config)
+    with allow_pixels(max_megapixels * 10**6):
+        run_evaluation(common, weights, save_predictions, config)

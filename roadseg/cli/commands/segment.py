@@ -40,9 +40,7 @@ def segment(
     threshold: options.Threshold = InferConfig.threshold,
     imgsz: options.Imgsz = None,
     tile: options.Tile = None,
-    max_megapixels: Annotated[
-        int, typer.Option(help="Refuse larger pictures: a small file may hold a huge one.")
-    ] = SegmentConfig.max_megapixels,
+    max_megapixels: options.MaxMegapixels = SegmentConfig.max_megapixels,
     batch_size: options.AutoBatchSize = "auto",
     workers: options.Workers = SegmentConfig.workers,
     device: options.Device = InferConfig.device,
