@@ -22,7 +22,14 @@ from roadseg.engine.listener import TrainListener
 from roadseg.engine.losses import SegmentationLoss
 from roadseg.engine.runs import named_folder, new_folder, read_recipe, resume_training, start_training
 from roadseg.engine.sources import find_sources, unique_names
-from roadseg.errors import CheckpointError, ConfigError, DatasetError, OutputError, RoadsegError
+from roadseg.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    MemoryLimitError,
+    OutputError,
+    RoadsegError,
+)
 from roadseg.model.checkpoint import load_checkpoint, previous_of, save_checkpoint
 from roadseg.model.encoder import LiteEncoder
 
@@ -276,6 +283,18 @@ def test_divergence_stops_with_the_last_good_epoch(
         start_training(recipe(cityscapes), tmp_path / "run", Listener())
     assert len(load_checkpoint(tmp_path / "run" / "last.pt").training["history"]) == 1  # type: ignore[index]
     assert not previous_of(tmp_path / "run" / "last.pt").exists()
+
+
+@pytest.mark.parametrize(("batch", "said"), [(4, "--batch-size 2 --accumulate 2"), (1, "smaller --crop")])
+def test_out_of_memory_says_what_to_ask_for(
+    cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, said: str
+) -> None:
+    def full(*_: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(SegmentationLoss, "forward", full)
+    with pytest.raises(MemoryLimitError, match=said):
+        start_training(recipe(cityscapes, batch_size=batch), tmp_path / "run", TrainListener())
 
 
 def test_resume_needs_neither_the_classes_file_nor_the_first_weights(

@@ -9,9 +9,17 @@ from roadseg.config import TrainConfig
 from roadseg.documents import parse_json
 from roadseg.engine.distributed import ALONE, Group
 from roadseg.engine.listener import TrainListener, TrainResult
+from roadseg.engine.memory import out_of_memory
 from roadseg.engine.sources import find_sources
 from roadseg.engine.train import Trainer
-from roadseg.errors import CheckpointError, ConfigError, DatasetError, MediaError, OutputError
+from roadseg.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    MediaError,
+    MemoryLimitError,
+    OutputError,
+)
 from roadseg.media.output import sweep
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, previous_of
 
@@ -166,6 +174,21 @@ def _run(trainer: Trainer) -> TrainResult:
         else:
             error.add_note("Nothing is done yet: the same command begins again.")
         raise
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise _too_large(trainer.config) from error
+
+
+def _too_large(config: TrainConfig) -> MemoryLimitError:
+    """A batch is part of the recipe, so that it is not halved unasked: what to ask for."""
+    if config.batch_size == 1:
+        return MemoryLimitError("out of memory with a batch of one; give a smaller --crop or --model")
+    half = config.batch_size // 2
+    return MemoryLimitError(
+        f"out of memory with batches of {config.batch_size}; begin anew with --batch-size {half} "
+        f"--accumulate {2 * config.accumulate}, whose steps have as many pictures, or with a smaller --crop"
+    )
 
 
 def _load_state(folder: Path, listener: TrainListener) -> Checkpoint:
