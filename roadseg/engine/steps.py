@@ -1,6 +1,5 @@
 """What a training step must be: finite, and, where it was asked for, the same every time."""
 
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +35,7 @@ class StepGuard:
 
         Ask after each backward pass. Raises RoadsegError when there were too many in a row.
         """
-        if math.isfinite(loss.item()) and math.isfinite(norm.item()):
+        if bool(loss.isfinite() & norm.isfinite()):  # one wait for the device, not two
             self._in_a_row = 0
             for kept, live in zip(self._buffers, self.model.buffers(), strict=True):
                 kept.copy_(live)
