@@ -9,8 +9,9 @@ from pathlib import Path
 
 import cv2
 import pytest
-from conftest import street, tiny_checkpoint
+from conftest import make_cityscapes, street, tiny_checkpoint
 
+from roadseg.dataset.check import check_dataset
 from roadseg.errors import MediaError
 from roadseg.media import crashes
 from roadseg.media.crashes import Journal
@@ -20,12 +21,19 @@ from roadseg.model.checkpoint import save_checkpoint
 DEADLY = """
 import signal
 import cv2
-decode = cv2.imdecode
-def deadly(data, flags):
-    if b"DEADLY" in data.tobytes():
+from pathlib import Path
+from PIL import Image
+decode, read = cv2.imdecode, Image.open
+def die(data):
+    if b"DEADLY" in data:
         signal.raise_signal(signal.{signal})  # in this thread, as a fault would be
+def deadly_decode(data, flags):
+    die(data.tobytes())
     return decode(data, flags)
-cv2.imdecode = deadly
+def deadly_read(file, **more):
+    die(file.read_bytes() if isinstance(file, Path) else file.getvalue())
+    return read(file, **more)
+cv2.imdecode, Image.open = deadly_decode, deadly_read
 """
 
 
@@ -33,6 +41,13 @@ def write_jpeg(path: Path, seed: int, deadly: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(".jpg", street(seed)[0])
     path.write_bytes(data.tobytes() + b"DEADLY" * deadly)
+
+
+def lay_trap(folder: Path, kind: str) -> Path:
+    """The folder to have on the path."""
+    (folder / "patch").mkdir()
+    (folder / "patch" / "sitecustomize.py").write_text(DEADLY.format(signal=kind))
+    return folder / "patch"
 
 
 @pytest.mark.slow
@@ -43,9 +58,7 @@ def test_a_decoder_that_crashes_the_process(tmp_path: Path, kind: str) -> None:
     for i in range(12):
         write_jpeg(frames / f"{i:02d}.jpg", i, deadly=i in (5, 9))
     save_checkpoint(tiny_checkpoint(), tmp_path / "net.pt")
-    (tmp_path / "patch").mkdir()
-    (tmp_path / "patch" / "sitecustomize.py").write_text(DEADLY.format(signal=kind))
-    path = os.pathsep.join([str(tmp_path / "patch"), str(Path(__file__).parents[1])])
+    path = os.pathsep.join([str(lay_trap(tmp_path, kind)), str(Path(__file__).parents[1])])
     environment = {**os.environ, "PYTHONPATH": path}
     command = [
         sys.executable,
@@ -76,6 +89,27 @@ def test_a_decoder_that_crashes_the_process(tmp_path: Path, kind: str) -> None:
         (frames / name).unlink()
     assert run("--skip-existing").returncode == 0
     assert not list(out.glob(".*"))
+
+
+def test_download_check_names_the_files_that_kill_their_decoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_cityscapes(tmp_path / "city", train=20, val=1)
+    images = sorted(root.glob("leftImg8bit/train/*/*.png"))
+    labels = sorted(root.glob("gtFine/train/*/*labelIds.png"))
+    deadly = [images[3], images[12], labels[19]]
+    for path in deadly:
+        path.write_bytes(path.read_bytes() + b"DEADLY")
+    monkeypatch.setenv("PYTHONPATH", str(lay_trap(tmp_path, "SIGSEGV")), prepend=os.pathsep)
+    check = check_dataset(root, deep=True)
+    assert check.exit_code == 1
+    found = {note.path: note.why for problem in check.problems for note in problem.files}
+    assert found.keys() == set(deadly)
+    assert [found[path] for path in deadly] == [
+        "kills its decoder (SIGSEGV); fetch or make it again",
+        "kills its decoder (SIGSEGV); fetch or make it again",
+        "kills its decoder; fetch or make it again",
+    ]
 
 
 def test_an_orderly_run_leaves_no_journal(tmp_path: Path) -> None:

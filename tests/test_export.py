@@ -26,6 +26,7 @@ from roadseg.engine.export import compare, export, frames
 from roadseg.engine.predict import Predictor
 from roadseg.errors import CheckpointError, ConfigError, OutputError
 from roadseg.media.images import read_rgb
+from roadseg.model import exported
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from roadseg.model.exported import Exported, load_weights
 from roadseg.model.onnx_file import trace
@@ -347,6 +348,21 @@ def inflate(model: Any) -> None:
     model.graph.initializer[0].dims[0] = 2**40
 
 
+def ask_for_a_terabyte(model: Any) -> None:
+    sides = numpy_helper.from_array(np.array([2**19, 2**19], np.int64), "sides")
+    one = numpy_helper.from_array(np.ones(1, np.float32), "one")
+    last = model.graph.node[-1]
+    kept, last.output[0] = last.output[0], "before"
+    model.graph.initializer.append(sides)
+    model.graph.node.extend(
+        [
+            helper.make_node("ConstantOfShape", ["sides"], ["all"], value=one),
+            helper.make_node("ReduceMean", ["all"], ["mean"], keepdims=0),
+            helper.make_node("Add", ["before", "mean"], [kept]),
+        ]
+    )
+
+
 FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "no metadata": (edited(lambda m: m.ClearField("metadata_props")), "another program's"),
     "cut short": (lambda p: p.write_bytes(p.read_bytes()[:3000]), "damaged or cut short"),
@@ -364,6 +380,7 @@ FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "sparse": (edited(lambda m: m.graph.sparse_initializer.add()), "sparse weights"),
     "not finite": (edited(spoil), "no finite numbers"),
     "a huge weight": (edited(inflate), "a weight is damaged"),
+    "a huge tensor from a few bytes": (edited(ask_for_a_terabyte), "more than 4 GiB"),
     "an unknown operator": (
         edited(lambda m: m.graph.node.add(op_type="Frobnicate", output=["y"])),
         "ONNX Runtime cannot load it",
@@ -404,6 +421,13 @@ def ir(tmp_path: Path) -> Path:
     pytest.importorskip("openvino")
     export(ready(), tmp_path / "net.xml", "openvino")
     return tmp_path / "net.xml"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits what is reserved")
+def test_an_openvino_network_that_asks_for_a_terabyte(ir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exported, "STARTING", 2**20)  # as if it did: it asks for more than that
+    with pytest.raises(CheckpointError, match="asks for more than 0 GiB"):
+        Predictor(load_weights(ir)).predict([street(0)[0]])
 
 
 def test_an_openvino_network_that_is_damaged_or_mixed_up(ir: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import math
+import os
+import signal
 import warnings
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,17 @@ def test_an_error_of_a_worker_is_one_line(workers: int) -> None:
     with pytest.raises(MediaError) as caught:
         list(batches(DataLoader(Vanished(), num_workers=workers)))
     assert str(caught.value) == "a: b.png: no such file; check the name"
+
+
+class Deadly(Vanished):
+    def __getitem__(self, i: int) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return super().__getitem__(i)
+
+
+def test_a_worker_that_dies_is_one_line() -> None:
+    with pytest.raises(MediaError, match=r"has died.*download-check --deep"):
+        list(batches(DataLoader(Deadly(), num_workers=1)))
 
 
 def test_deterministic_says_what_it_cannot_promise() -> None:

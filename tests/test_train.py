@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 
 from roadseg.cli.app import app
 from roadseg.config import MODELS, TrainConfig, UNetConfig
+from roadseg.engine import runs
 from roadseg.engine import train as train_module
+from roadseg.engine.gradients import Gradients
 from roadseg.engine.initial import initial_model
 from roadseg.engine.listener import TrainListener
 from roadseg.engine.losses import SegmentationLoss
@@ -285,16 +287,68 @@ def test_divergence_stops_with_the_last_good_epoch(
     assert not previous_of(tmp_path / "run" / "last.pt").exists()
 
 
-@pytest.mark.parametrize(("batch", "said"), [(4, "--batch-size 2 --accumulate 2"), (1, "smaller --crop")])
-def test_out_of_memory_says_what_to_ask_for(
-    cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, said: str
+FULL = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+def room_for(pictures: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss for which memory has room for so many pictures at once."""
+    real = SegmentationLoss.forward
+
+    def loss(self: SegmentationLoss, logits_BKHW: torch.Tensor, label_BHW: torch.Tensor) -> torch.Tensor:
+        if len(label_BHW) > pictures:
+            raise FULL
+        return real(self, logits_BKHW, label_BHW)
+
+    monkeypatch.setattr(SegmentationLoss, "forward", loss)
+
+
+class Said(TrainListener):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_batches_that_do_not_fit_are_halved_and_the_steps_stay(
+    cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "group.pt"
+    save_checkpoint(tiny_checkpoint(norm="group"), weights)  # for it the parts are the whole
+    config = recipe(cityscapes, batch_size=4, loss="ce", weights=str(weights), model=None, epochs=2)
+    start_training(config, tmp_path / "whole", TrainListener())
+    room_for(1, monkeypatch)
+    said = Said()
+    start_training(config, tmp_path / "parts", said)
+    assert [line for line in said.lines if "memory" in line] == [
+        f"Out of memory: from here on the network sees {n} at once, in steps as before." for n in (2, 1)
+    ]
+    whole, parts = (
+        [float(row["loss"]) for row in json.loads((tmp_path / name / "report.json").read_text())["history"]]
+        for name in ("whole", "parts")
+    )
+    assert parts == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_picture_that_does_not_fit_ends_it(
+    cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_for(0, monkeypatch)
+    with pytest.raises(MemoryLimitError, match="a single picture; give a smaller --crop"):
+        start_training(recipe(cityscapes), tmp_path / "run", TrainListener())
+
+
+def test_memory_that_runs_out_elsewhere_says_what_to_ask_for(
+    cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        raise FULL
 
-    monkeypatch.setattr(SegmentationLoss, "forward", full)
-    with pytest.raises(MemoryLimitError, match=said):
-        start_training(recipe(cityscapes, batch_size=batch), tmp_path / "run", TrainListener())
+    monkeypatch.setattr(Gradients, "add", full)
+    with pytest.raises(MemoryLimitError, match="--cache disk"):
+        start_training(recipe(cityscapes), tmp_path / "run", TrainListener())
+    with pytest.raises(MemoryLimitError, match="--batch-size 2 --accumulate 2"):
+        raise runs._too_large(recipe(cityscapes, batch_size=4), 2)  # in a group, whose batches stay
 
 
 def test_resume_needs_neither_the_classes_file_nor_the_first_weights(

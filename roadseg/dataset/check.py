@@ -6,12 +6,13 @@ An *error* would stop training or evaluation, a *warning* means that something i
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from roadseg.dataset.apart import Pair, inspect_apart
 from roadseg.dataset.archives import Archive, find_archives
 from roadseg.dataset.counts import SplitCount, count_pairs
 from roadseg.dataset.inspect import Finding, Kind, inspect_pair
@@ -263,20 +264,26 @@ def _file_problems(
             schemes[encoding.name] = scheme
         except DatasetError as error:
             yield Problem("classes", "error", str(error))
-    to_decode = {sample.label for sample in decoded}
-
-    def look(sample: Sample) -> list[Finding]:
-        decode = sample.label in to_decode
-        return list(inspect_pair(sample, schemes.get(sample.encoding.name), deep=deep, decode=decode))
-
+    pairs = [(sample, schemes.get(sample.encoding.name)) for sample in headers]
     findings: dict[Kind, list[FileNote]] = {kind: [] for kind in _FILE_PROBLEMS}
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for done, found in enumerate(pool.map(look, headers), 1):
-            for finding in found:
-                findings[finding.kind].append(FileNote(finding.path, finding.why))
-            if progress:
-                progress(done, len(headers))
+    looked = inspect_apart(pairs) if deep else _inspect_fast(pairs, {sample.label for sample in decoded})
+    for done, found in enumerate(looked, 1):
+        for finding in found:
+            findings[finding.kind].append(FileNote(finding.path, finding.why))
+        if progress:
+            progress(done, len(headers))
     for kind, files in findings.items():
         text, todo = _FILE_PROBLEMS[kind]
         if files:
-            yield Problem(kind, "error", f"{text}: {len(files)}", todo, files)
+            yield Problem(kind, "error", f"{text}: {len(files)}", todo, sorted(files, key=lambda f: f.path))
+
+
+def _inspect_fast(pairs: Sequence[Pair], to_decode: Collection[Path]) -> Iterator[list[Finding]]:
+    """Headers; the pixels only of the labels `to_decode`, in this process."""
+
+    def look(pair: Pair) -> list[Finding]:
+        sample, scheme = pair
+        return list(inspect_pair(sample, scheme, deep=False, decode=sample.label in to_decode))
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        yield from pool.map(look, pairs)

@@ -175,16 +175,16 @@ def _run(trainer: Trainer) -> TrainResult:
             error.add_note("Nothing is done yet: the same command begins again.")
         raise
     except Exception as error:
-        if not out_of_memory(error):
+        if isinstance(error, MemoryLimitError) or not out_of_memory(error):
             raise
-        raise _too_large(trainer.config) from error
+        raise _too_large(trainer.config, trainer.group.size) from error
 
 
-def _too_large(config: TrainConfig) -> MemoryLimitError:
-    """A batch is part of the recipe, so that it is not halved unasked: what to ask for."""
-    if config.batch_size == 1:
-        return MemoryLimitError("out of memory with a batch of one; give a smaller --crop or --model")
-    half = config.batch_size // 2
+def _too_large(config: TrainConfig, size: int) -> MemoryLimitError:
+    """size: how many processes train; one alone halves its batches, so it was not they."""
+    if size == 1:
+        return MemoryLimitError("out of memory; give --cache disk, fewer --workers or a smaller --crop")
+    half = max(1, config.batch_size // 2)
     return MemoryLimitError(
         f"out of memory with batches of {config.batch_size}; begin anew with --batch-size {half} "
         f"--accumulate {2 * config.accumulate}, whose steps have as many pictures, or with a smaller --crop"

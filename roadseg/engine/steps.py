@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from roadseg.errors import RoadsegError
+from roadseg.errors import MediaError, RoadsegError, first_line
 
 Batch = TypeVar("Batch")
 
@@ -68,13 +68,23 @@ def diverged(what: str) -> RoadsegError:
 
 
 def batches(loader: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches of a DataLoader, whose processes wrap an error of ours into the text of a traceback."""
+    """The batches of a DataLoader, whose processes wrap an error of ours into the text of a traceback.
+
+    Raises MediaError when one of them dies.
+    """
     try:
         yield from loader
     except RoadsegError as error:
         kind = type(error)
         *_, said = str(error).rpartition(f"{kind.__name__}: ")
         raise kind(said.strip()) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise MediaError(
+            f"A process that reads pictures has died ({first_line(error)}). Where it dies again, "
+            "`roadseg download-check --deep` names the file that kills it; else give fewer --workers."
+        ) from error
 
 
 @contextmanager

@@ -86,7 +86,8 @@ class Trainer:
         if restored:
             self._restore(restored)
         teacher = teacher_model(config, self.scheme, self.device)
-        self.gradients = Gradients(self.model, teacher, config, group, self.scaler, dtype)
+        tell = self.listener.message
+        self.gradients = Gradients(self.model, teacher, config, group, self.scaler, dtype, tell)
 
     def run(self) -> TrainResult:
         """Train until the epochs are done or the score stops growing."""
