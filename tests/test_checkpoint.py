@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,12 @@ def test_the_bundled_weights_load() -> None:
     checkpoint = load_checkpoint()
     assert checkpoint.scheme.name == "road"
     assert sum(p.numel() for p in checkpoint.model.parameters()) <= 2_000_000
+
+
+def test_loading_does_not_load_the_compiler() -> None:
+    load = "import sys; from roadseg.model.checkpoint import load_checkpoint; load_checkpoint()"
+    code = f"{load}; sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)  # it would take 2 s of every command
 
 
 def test_bundled_weights_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
