@@ -22,7 +22,7 @@ from roadseg.engine.tiles import make_predictor
 from roadseg.engine.videos import Progress as VideoProgress
 from roadseg.engine.videos import VideoJob, VideoWorker
 from roadseg.errors import MediaError, RoadsegError
-from roadseg.media.images import allow_pixels
+from roadseg.media.images import allow_pixels, max_pixels
 from roadseg.model.exported import load_weights
 from roadseg.report.html.album import Album, Sketches
 from roadseg.report.run import Row, RunReport
@@ -129,7 +129,8 @@ def evaluate_remotely(
     parts: dict[int, Evaluation] = {}
     done = 0
     with closing(Cluster(remote.address, gpus=remote.infer.device != "cpu")) as cluster:
-        make = partial(_evaluator, remote, measures, workers, save_predictions, album is not None)
+        drawn = album is not None
+        make = partial(_evaluator, remote, measures, workers, save_predictions, drawn, max_pixels())
         for places, result in cluster.work(make, samples, _MOST):
             if result is None:
                 raise MediaError(f"{samples[places[0]].image}: {ATTEMPTS} workers died of it; try it alone")
@@ -144,22 +145,23 @@ def evaluate_remotely(
 
 
 def _evaluator(
-    remote: Remote, measures: Measures, workers: int, save: Path | None, drawn: bool
+    remote: Remote, measures: Measures, workers: int, save: Path | None, drawn: bool, most_pixels: int
 ) -> Callable[[Sequence[Sample]], tuple[Evaluation, dict[str, bytes]]]:
     predictor = remote.predictor()
 
     def work(samples: Sequence[Sample]) -> tuple[Evaluation, dict[str, bytes]]:
         sketches = Sketches(predictor.scheme)
-        done = evaluate(
-            predictor,
-            samples,
-            predictor.scheme,
-            batch_size=predictor.batch_size,
-            workers=workers,
-            save_predictions=save,
-            measures=measures,
-            look=sketches.add if drawn else None,
-        )
+        with allow_pixels(most_pixels):
+            done = evaluate(
+                predictor,
+                samples,
+                predictor.scheme,
+                batch_size=predictor.batch_size,
+                workers=workers,
+                save_predictions=save,
+                measures=measures,
+                look=sketches.add if drawn else None,
+            )
         return done, sketches.drawn
 
     return work
