@@ -5,13 +5,16 @@ import csv
 import io
 import json
 import os
+import shutil
 import struct
+import subprocess
+import sys
 import tarfile
 import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +135,70 @@ def test_listed_paths_fail_alone(tmp_path: Path, line: str) -> None:
     assert [row["status"] for row in json.loads(done.stdout)["rows"]] == ["ok", "failed"]
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert all(path.is_relative_to(tmp_path) for path in written)
+
+
+@pytest.fixture
+def as_anybody() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Runs roadseg with what `chmod` forbids forbidden to root, too."""
+    drop: list[str] = []
+    if not os.geteuid():
+        if not shutil.which("setpriv"):
+            pytest.skip("runs as root, and without setpriv root may read everything")
+        drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    closed: list[Path] = []
+
+    def begin(*words: object, close: Sequence[Path]) -> subprocess.CompletedProcess[str]:
+        for path in close:
+            path.chmod(0)
+            closed.append(path)
+        command = [*drop, sys.executable, "-m", "roadseg", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    yield begin
+    for path in closed:
+        path.chmod(0o755)
+
+
+def test_a_closed_folder_and_a_closed_file_fail_alone(
+    tmp_path: Path, as_anybody: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    save_checkpoint(tiny_checkpoint(), tmp_path / "net.pt")
+    for name in ("a.png", "b.png", "closed/c.png"):
+        write_png(tmp_path / "in" / name, street(0, 24, 32)[0])
+    close = tmp_path / "in" / "b.png", tmp_path / "in" / "closed"
+    words = ("segment", tmp_path / "in", "-w", tmp_path / "net.pt", "--no-html", "--json")
+    done = as_anybody(*words, "--out", tmp_path / "out", close=close)
+    assert done.returncode == 3, done.stderr
+    rows = {row["input"]: row for row in json.loads(done.stdout)["rows"]}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "a.png": "ok",
+        "b.png": "failed",
+        "closed": "failed",
+    }
+    assert "cannot be listed" in rows["closed"]["error"]
+    assert "Permission denied" in rows["b.png"]["error"]
+    alone = as_anybody(*words[:1], close[1], *words[2:], "--out", tmp_path / "none", close=())
+    assert alone.returncode == 1
+    assert "permissions" in alone.stdout + alone.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_closed_folder_of_predictions_or_of_a_data_set_is_told(
+    tmp_path: Path, as_anybody: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    data = make_cityscapes(tmp_path / "city", train=1, val=2)
+    words = ("eval", "--data", data, "--no-html", "-q", "--out", tmp_path / "out")
+    (tmp_path / "ids" / "closed").mkdir(parents=True)
+    write_png(tmp_path / "ids" / "closed" / "ulm_000000_000019.png", np.zeros((8, 8), np.uint8))
+    done = as_anybody(*words, "--predictions", tmp_path / "ids", close=[tmp_path / "ids" / "closed"])
+    assert done.returncode == 1
+    assert "closed: this folder cannot be listed" in done.stderr
+    save_checkpoint(tiny_checkpoint(), tmp_path / "net.pt")
+    val = data / "leftImg8bit" / "val" / "ulm"
+    for command in ([*words, "-w", tmp_path / "net.pt"], ["download-check", "--data", data, "--deep"]):
+        done = as_anybody(*command, close=[val])
+        assert done.returncode == 1
+        assert "ulm: this folder cannot be listed" in done.stdout + done.stderr
 
 
 def test_download_check_on_names_and_loops(place: Path, tmp_path: Path) -> None:

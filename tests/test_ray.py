@@ -21,15 +21,16 @@ from roadseg.engine import remote
 from roadseg.media.images import allow_pixels
 from roadseg.model.checkpoint import save_checkpoint
 
-# A cluster of two nodes with a core each; the first worker that has a picture called `fatal` dies of it once,
-# and of one called `poison` every time.
+# A cluster of a head and two nodes with a core each. A picture or video called `fatal` kills the first worker
+# that has it, `poison` each, and `blackout` the first one's whole node.
 DRIVER = """
 import os, sys
 from pathlib import Path
 from ray.cluster_utils import Cluster
 
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-cluster.add_node(num_cpus=1)
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+for _ in range(2):
+    cluster.add_node(num_cpus=1)
 from roadseg.cli.app import app
 sys.argv = ["roadseg", *sys.argv[1:], "--ray", cluster.address]
 try:
@@ -45,16 +46,29 @@ class Killer:
         if name == "roadseg.engine.remote":
             sys.meta_path.remove(self)  # once is enough
             import roadseg.engine.results as results
-            plain = results.ResultWriter.write
-            def write(self, picture, *rest):
-                mark = pathlib.Path(os.environ["ROADSEG_TEST_MARK"])
-                if "poison" in picture.name:
+            import roadseg.engine.video_output as video_output
+            mark = pathlib.Path(os.environ["ROADSEG_TEST_MARK"])
+            def die(name):
+                if "poison" in name:
                     os.kill(os.getpid(), 9)
-                if "fatal" in picture.name and not mark.exists():
+                if mark.exists():
+                    return
+                if "fatal" in name:
                     mark.write_text("")
                     os.kill(os.getpid(), 9)
-                return plain(self, picture, *rest)
-            results.ResultWriter.write = write
+                if "blackout" in name:
+                    mark.write_text("")
+                    os.kill(os.getppid(), 9)  # the raylet, which is the node
+                    os.kill(os.getpid(), 9)
+            write, finish = results.ResultWriter.write, video_output.VideoOutput.finish
+            def dying_write(self, picture, *rest):
+                die(picture.name)
+                return write(self, picture, *rest)
+            def dying_finish(self):
+                die(self.config.out)
+                return finish(self)
+            results.ResultWriter.write = dying_write
+            video_output.VideoOutput.finish = dying_finish
         return None
 if os.environ.get("ROADSEG_TEST_MARK"):
     sys.meta_path.insert(0, Killer())
@@ -201,6 +215,46 @@ def test_segment_on_a_cluster_that_loses_a_worker(place: Path, monkeypatch: pyte
     assert "12/12" not in done.stdout
     assert "11 ok, 1 failed" in done.stdout
     assert not list(place.rglob("*.partial"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_segment_on_a_cluster_that_loses_a_node(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    (place / "in" / "sub" / "fatal5.png").rename(place / "in" / "sub" / "blackout5.png")
+    words = ("segment", "in", "-w", "tiny.pt", "--device", "cpu", "--no-html", "-q")
+    assert run(*words, "--out", "alone") == 3
+    mark = place / "mark"
+    done = on_cluster(place, *words, "--out", "cluster", ROADSEG_TEST_MARK=str(mark))
+    assert done.returncode == 3, done.stderr
+    assert mark.exists()  # a node did die
+    assert digests(place / "cluster") == digests(place / "alone")
+    assert len(digests(place / "cluster")) == 22
+    assert rows(place / "cluster") == rows(place / "alone")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("harm", ["fatal", "blackout"])
+def test_videos_on_a_cluster_that_loses_a_worker_or_its_node(
+    place: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    monkeypatch.chdir(place)
+    for i in range(3):
+        make_clip(place / f"{harm if i == 1 else ''}{i}.mp4", count=6 + i)
+    words = ("video", "0.mp4", f"{harm}1.mp4", "2.mp4", "-w", "tiny.pt", "--device", "cpu", "-q", "--no-html")
+    assert run(*words, "--out", "alone") == 0
+    mark = place / "mark"
+    done = on_cluster(place, *words, "--out", "cluster", ROADSEG_TEST_MARK=str(mark))
+    assert done.returncode == 0, done.stderr
+    assert mark.exists()
+    alone, cluster = documents(place, "report.json")
+    assert cluster == alone
+    names = sorted(path.name for path in (place / "alone").iterdir())
+    assert sorted(path.name for path in (place / "cluster").iterdir()) == names
+    for name in names:
+        if name.endswith((".mp4", ".csv")) and name != "report.csv":
+            assert (place / "cluster" / name).read_bytes() == (place / "alone" / name).read_bytes()
 
 
 @pytest.mark.slow

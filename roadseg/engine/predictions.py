@@ -196,9 +196,13 @@ def _root_of(folder: Path) -> Path:
 
 def _png_files(root: Path) -> list[Path]:
     try:
-        return [job.path for job in find_images(root) if job.path.suffix.lower() == ".png"]
+        jobs = find_images(root)
     except MediaError:
         return []
+    for job in jobs:
+        if job.path.is_dir():  # its predictions would count as missed
+            raise DatasetError(f"{job.path}: this folder cannot be listed; check its permissions")
+    return [job.path for job in jobs if job.path.suffix.lower() == ".png"]
 
 
 def _is_at(folder: Path, root: Path, wanted: Path) -> bool:

@@ -32,7 +32,8 @@ def find_images(
 
     An input is
     - a picture;
-    - a folder: all pictures below it, frame9 before frame10; links are followed, what is hidden is left out;
+    - a folder: all pictures below it, frame9 before frame10; links are followed, what is hidden is left out.
+      A folder below it that may not be listed stands for its pictures: reading it fails later, and alone;
     - a pattern such as `drive/**/*.png`, by the same rules;
     - a `.txt` list (UTF-8): a path per line, relative to the list's own folder, in the order of the list.
       Empty lines and lines that begin with # do not count. A listed file need not exist: reading it fails
@@ -118,7 +119,11 @@ def _listed(lines: Iterable[str], name: str, folder: Path) -> list[Path]:
 
 
 def _below(top: Path, exclude: Path | None) -> list[Path]:
-    paths = [folder / name for folder, names in _walk(top, exclude) for name in names if _is_picture(name)]
+    closed: list[Path] = []
+    paths = [
+        folder / name for folder, names in _walk(top, exclude, closed) for name in names if _is_picture(name)
+    ]
+    paths += closed
     if not paths:
         raise MediaError(
             f"{top}: no pictures found in it or below (looked for {_suffixes()}; hidden ones do not count)"
@@ -132,25 +137,31 @@ def _matching(pattern: str, exclude: Path | None) -> tuple[Path, list[Path]]:
     fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     root = Path(*parts[:fixed])
     *middle, last = (*parts[fixed:], "*") if parts[-1] == "**" else parts[fixed:]
-    folders = [root]
+    folders, closed = [root], list[Path]()
     for part in middle:
         if part == "**":
-            folders = [below for folder in folders for below, _ in _walk(folder, exclude)]
+            folders = [below for folder in folders for below, _ in _walk(folder, exclude, closed)]
         else:
             matches = [folder / name for folder in folders for name in glob.glob(part, root_dir=folder)]
             folders = [match for match in matches if match.is_dir()]
     matches = [folder / name for folder in folders for name in glob.glob(last, root_dir=folder)]
     paths = {match for match in matches if _is_picture(match.name) and not match.is_dir()}
+    paths.update(closed)
     if not paths:
         raise MediaError(f"{pattern}: no picture matches (looked for {_suffixes()}); check the pattern")
     return root, sorted(paths, key=_natural)
 
 
-def _walk(top: Path, exclude: Path | None) -> Iterator[tuple[Path, list[str]]]:
-    """Every folder from `top` down with the names of its files, hidden ones left out; each folder once."""
+def _walk(top: Path, exclude: Path | None, closed: list[Path]) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder from `top` down with the names of its files, hidden ones left out; each folder once.
+
+    Those below `top` that may not be listed are added to `closed`. OSError: `top` itself may not.
+    """
 
     def complain(error: OSError) -> None:
-        raise error
+        if Path(error.filename) == top:
+            raise error
+        closed.append(Path(error.filename))
 
     seen = {_identity(exclude)} - {_identity(top)} if exclude and exclude.exists() else set()
     for where, folders, names in os.walk(top, followlinks=True, onerror=complain):

@@ -4,6 +4,7 @@
 """
 
 import io
+import os
 import stat
 import warnings
 from collections.abc import Callable, Iterator
@@ -124,6 +125,8 @@ def _read_bytes(path: Path) -> bytes:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
+            if not os.access(path, os.R_OK | os.X_OK):
+                raise MediaError(f"{path}: this folder cannot be listed; check its permissions")
             raise MediaError(f"{path}: is a folder, not a picture; give it as an input of its own")
         if not stat.S_ISREG(status.st_mode):  # a pipe would block for ever, /dev/zero never end
             raise MediaError(f"{path}: is no regular file; save the picture to a file first")
