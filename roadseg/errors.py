@@ -36,6 +36,10 @@ class OutputError(RoadsegError):
     """A result cannot be written, or writing it would overwrite something."""
 
 
+class BusyError(OutputError):
+    """Another run is writing there."""
+
+
 class LongNameError(OutputError):
     """A result's name is too long for its disk; the next one may well be written."""
 

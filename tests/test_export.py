@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from roadseg.engine.export import compare, export, frames
 from roadseg.engine.predict import Predictor
 from roadseg.errors import CheckpointError, ConfigError, OutputError
 from roadseg.media.images import read_rgb
-from roadseg.model import exported
+from roadseg.model import stranger
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from roadseg.model.exported import Exported, load_weights
 from roadseg.model.onnx_file import trace
@@ -363,6 +364,21 @@ def ask_for_a_terabyte(model: Any) -> None:
     )
 
 
+def work_for_ever(model: Any) -> None:
+    weight = numpy_helper.from_array(np.eye(2048, dtype=np.float32), "square")
+    last = model.graph.node[-1]
+    kept, last.output[0] = last.output[0], "before"
+    model.graph.initializer.append(weight)
+    names = ["square", *(f"square{i}" for i in range(1000))]
+    model.graph.node.extend(
+        [
+            *(helper.make_node("MatMul", [a, "square"], [b]) for a, b in pairwise(names)),
+            helper.make_node("ReduceMean", [names[-1]], ["mean"], keepdims=0),
+            helper.make_node("Add", ["before", "mean"], [kept]),
+        ]
+    )
+
+
 FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "no metadata": (edited(lambda m: m.ClearField("metadata_props")), "another program's"),
     "cut short": (lambda p: p.write_bytes(p.read_bytes()[:3000]), "damaged or cut short"),
@@ -407,6 +423,25 @@ FILES: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
+def test_a_network_that_never_answers_is_given_up(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edited(work_for_ever)(network)
+    monkeypatch.setattr(stranger, "SECONDS", 3)
+    with pytest.raises(CheckpointError, match="more than 3 s for a picture of"):
+        load_weights(network)
+
+
+def test_a_network_that_gives_nan_finds_no_road(network: Path) -> None:
+    def divide(model: Any) -> None:
+        last = model.graph.node[-1]
+        kept, last.output[0] = last.output[0], "before"
+        model.graph.node.append(helper.make_node("Sub", ["before", "before"], ["zero"]))
+        model.graph.node.append(helper.make_node("Div", ["zero", "zero"], [kept]))
+
+    edited(divide)(network)
+    with pytest.raises(CheckpointError, match="NaN or infinite numbers"):
+        Predictor(load_weights(network)).predict([street(0, 360, 640)[0]])
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_files_that_are_refused(name: str, network: Path) -> None:
     change, message = FILES[name]
@@ -425,7 +460,7 @@ def ir(tmp_path: Path) -> Path:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits what is reserved")
 def test_an_openvino_network_that_asks_for_a_terabyte(ir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exported, "STARTING", 2**20)  # as if it did: it asks for more than that
+    monkeypatch.setattr(stranger, "STARTING", 2**20)  # as if it did: it asks for more than that
     with pytest.raises(CheckpointError, match="asks for more than 0 GiB"):
         Predictor(load_weights(ir)).predict([street(0)[0]])
 

@@ -270,6 +270,38 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.parametrize("behind", [b"", b"\xff\xe0junk"])
+def test_a_jpeg_of_endless_scans_is_refused(tmp_path: Path, behind: bytes) -> None:
+    """A progressive JPEG: each scan is a few bytes and takes the time of all its pixels."""
+    file = io.BytesIO()
+    Image.fromarray(street(0, 256, 256)[0]).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    last = data.rindex(b"\xff\xda")
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data[:last] + behind + data[last:-2] * 2000 + b"\xff\xd9")
+    began = time.process_time()
+    with pytest.raises(MediaError, match="scans"):
+        read_rgb(path)
+    assert time.process_time() - began < 2
+    path.write_bytes(data + bytes(range(256)) * 4000 + b"\xff\xda" * 20)  # a film behind it is none
+    assert read_rgb(path).shape == (256, 256, 3)
+
+
+def test_a_video_that_is_a_list_or_a_pipe_is_refused(tmp_path: Path) -> None:
+    """It would read other files than the one that was given."""
+    film = make_clip(tmp_path / "film.mp4", count=3)
+    for name, text in {
+        "a.m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile:{film}\n#EXT-X-ENDLIST\n",
+        "b.mp4": f"ffconcat version 1.0\nfile {film}\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(MediaError, match="is no video that can be opened"):
+            FFmpegReader(str(tmp_path / name), lambda height, width: (height, width))
+    os.mkfifo(tmp_path / "c.mp4")
+    with pytest.raises(MediaError, match="no regular file"):
+        FFmpegReader(str(tmp_path / "c.mp4"), lambda height, width: (height, width))
+
+
 @pytest.mark.parametrize("name", BOMBS)
 def test_decompression_bombs(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
@@ -335,6 +367,7 @@ def test_archives_are_listed_and_never_unpacked(tmp_path: Path) -> None:
     with zipfile.ZipFile(root / "slip.zip", "w") as archive:
         archive.writestr("../outside.png", b"x")
         archive.writestr("/tmp/roadseg-absolute.png", b"x")
+        archive.writestr("x" * 300 + ".png", b"x")  # longer than disks allow
     with tarfile.open(root / "slip.tar.gz", "w:gz") as archive:
         for name, kind in (
             ("../up.png", tarfile.REGTYPE),

@@ -129,6 +129,19 @@ def test_runs_are_compared_by_their_outlines(place: Path, tmp_path: Path) -> Non
     assert "boundary IoU" in document["differences"][0]["measures"]
 
 
+def test_masks_of_other_weights_or_settings_are_not_mixed(place: Path, tmp_path: Path) -> None:
+    words = ("segment", place / "data/leftImg8bit/val", "--no-html", "-w", tmp_path / "w.pt")
+    save_checkpoint(tiny_checkpoint(), tmp_path / "w.pt")
+    run(*words, "--out", tmp_path / "out")
+    again = (*words, "--out", tmp_path / "out", "--skip-existing", "--shard")
+    other = run(*again, "1/2", "--threshold", 0.9, code=1)
+    assert "report.json: is of a run with threshold 0.5, this one has 0.9" in other.stderr
+    run(*again, "1/2")
+    save_checkpoint(tiny_checkpoint(depths=(1, 2)), tmp_path / "w.pt")  # under the same name
+    for shard in ("1/1", "2/2"):
+        assert "is of a run with other weights" in run(*again, shard, code=1).stderr
+
+
 def test_weights_go_by_one_name_in_every_report(place: Path, tmp_path: Path) -> None:
     inputs, data = place / "data/leftImg8bit/val", place / "data"
     run("segment", inputs, "--out", tmp_path / "s", "--no-html")

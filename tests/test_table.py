@@ -28,6 +28,8 @@ def test_every_text_comes_back() -> None:
 
 def test_numbers_stay_numbers_and_lines_are_those_of_the_rfc() -> None:
     assert csv_text(["a", "b"], [[-1.5, None], [-2, "x,y"]]) == '\ufeffa,b\r\n-1.5,\r\n-2,"x,y"\r\n'
+    # half of the world's spreadsheets begin a new cell at a semicolon
+    assert csv_text(["a"], [["x;=1+1"], ["x\ty"]]) == '\ufeffa\r\n"x;=1+1"\r\n"x\ty"\r\n'
 
 
 @pytest.mark.parametrize("cell", ["plain", "=1", "'x"])

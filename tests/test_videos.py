@@ -1,6 +1,8 @@
 """Several videos in one run: a report of all, shards that add up, and what is done is not done again."""
 
+import fcntl
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,49 @@ def test_what_is_done_is_not_done_again(place: Path, tmp_path: Path) -> None:
     assert [row["status"] for row in again["rows"]] == ["skipped", "ok", "failed"]
     assert [row["road_fraction"] for row in again["rows"]] == [r["road_fraction"] for r in before["rows"]]
     assert first.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--threshold", "0.9"], "threshold 0.5, this one has 0.9"),
+        (["--end", "0.1"], "end None, this one has 0.1"),
+        (["-w", "other.pt"], "other weights"),
+    ],
+)
+def test_what_was_made_with_other_settings_is_not_skipped(
+    place: Path, tmp_path: Path, words: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_checkpoint(tiny_checkpoint(depths=(1, 2)), tmp_path / "other.pt")
+    whole = ("video", inputs(place)[0], inputs(place)[2], *common(place), "--out", tmp_path / "out")
+    run(*whole)
+    before = report(tmp_path / "out")
+    done = run(*whole, *words, "--skip-existing")
+    assert done.exit_code == 1
+    assert said in done.stderr
+    assert report(tmp_path / "out") == before
+
+
+def test_a_part_that_runs_twice_at_once_waits_and_skips(place: Path, tmp_path: Path) -> None:
+    words = ("video", *inputs(place)[::2], *common(place), "--out", tmp_path)
+    assert run(*words).exit_code == 0
+    document = (tmp_path / "x.json").read_text()
+    begun = {**json.loads(document), "finished": False, "fresh": True}
+    (tmp_path / "x.json").write_text(json.dumps(begun))  # as while another run makes it, and has its lock
+    lock = (tmp_path / ".x.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def finish() -> None:
+        (tmp_path / "x.json").write_text(document)
+        lock.close()
+
+    other = threading.Timer(3, finish)
+    other.start()
+    done = run(*words, "--skip-existing")
+    other.join()
+    assert done.exit_code == 0, done.stderr
+    assert [row["status"] for row in report(tmp_path)["rows"]] == ["skipped", "skipped"]
 
 
 def test_what_several_cannot_have(place: Path, tmp_path: Path) -> None:

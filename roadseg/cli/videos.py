@@ -7,7 +7,14 @@ from roadseg.cli import render
 from roadseg.config import InferConfig, VideoConfig
 from roadseg.engine.memory import silent
 from roadseg.engine.predict import Predictor
-from roadseg.engine.videos import Runner, VideoWorker, find_videos, refuse_report, segment_videos
+from roadseg.engine.videos import (
+    Runner,
+    VideoWorker,
+    find_videos,
+    refuse_report,
+    refuse_to_mix,
+    segment_videos,
+)
 from roadseg.errors import ConfigError
 from roadseg.model.checkpoint import DEFAULT_WEIGHTS
 from roadseg.model.exported import load_weights
@@ -49,6 +56,8 @@ def run_videos(
         "imgsz": predictor.imgsz,
         "threshold": infer.threshold,
     }
+    if batch.skip_existing:
+        refuse_to_mix(config, jobs[index - 1 :: count], settings)
     report = RunReport(command="video", settings=settings, classes=predictor.scheme.classes)
     run: Runner = VideoWorker(predictor, batch.skip_existing).run
     if batch.ray:

@@ -69,7 +69,17 @@ def _state(path: Path, root: Path) -> ArchiveState:
         members = _zip_members(path) if name.endswith(_ZIP) else _tar_members(path)
     except Exception:  # they raise about anything on damaged files: UnicodeDecodeError, LZMAError, ...
         return "damaged"
-    return "unpacked" if all((root / member).is_file() for member in members) else "packed"
+    return "unpacked" if all(_is_there(root, Path(member)) for member in members) else "packed"
+
+
+def _is_there(root: Path, member: Path) -> bool:
+    """Whether a member has been unpacked; what would lie outside of `root` has not."""
+    if member.is_absolute() or ".." in member.parts:
+        return False
+    try:
+        return (root / member).is_file()
+    except (OSError, ValueError):  # a name that no disk takes
+        return False
 
 
 def _zip_members(path: Path) -> Sequence[str]:

@@ -1,5 +1,6 @@
 """The one way from pixels to masks: resize, network, resize back, decide; in batches, on the device."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from torch import Tensor
 from roadseg.config import InferConfig
 from roadseg.engine.backend import make_backend
 from roadseg.engine.memory import Fitting, Note, silent
+from roadseg.errors import CheckpointError
 from roadseg.media.resize import fit_size, resize_rgb
 from roadseg.model.checkpoint import Checkpoint
 from roadseg.model.exported import Exported
@@ -113,7 +115,7 @@ class Predictor:
     def logits(self, images: Sequence[UInt8]) -> list[Tensor]:
         """Return what the network says of each picture, at the size that it sees: float32 Khw, on the device.
 
-        For two classes it is one plane, the margin of class 1 over class 0 (1hw).
+        For two classes it is one plane, the margin of class 1 over class 0 (1hw). CheckpointError for NaN.
         """
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, rgb_HWC in enumerate(images):
@@ -122,6 +124,11 @@ class Predictor:
         for size, members in groups.items():
             batch = torch.stack([self._network_size(images[i], size) for i in members])
             logits_BKhw = self._network(batch)
+            if not math.isfinite(logits_BKhw.sum()):
+                raise CheckpointError(
+                    f"The network gives NaN or infinite numbers for a picture of {size[1]}x{size[0]}: its "
+                    "weights are damaged, or went astray in training. Give other --weights."
+                )
             if self._binary:  # one plane to enlarge instead of two
                 logits_BKhw = logits_BKhw[:, 1:] - logits_BKhw[:, :1]
             results.update(zip(members, logits_BKhw, strict=True))

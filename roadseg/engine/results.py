@@ -157,7 +157,7 @@ class ResultWriter:
             with Image.open(self.out / path) as file:
                 file.load()
                 values_HW = np.array(file)
-        except (OSError, SyntaxError, ValueError) as error:  # Pillow's, for a damaged PNG
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's
             raise MediaError(f"{self.out / path}: cannot be read again ({error}); run it anew") from error
         classes = np.full(256, VOID, np.uint8)
         number = self.scheme.num_classes

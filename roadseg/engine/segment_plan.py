@@ -95,25 +95,41 @@ def _root(job: ImageJob) -> Path | None:
     return Path(*job.path.parts[:-depth]) if job.path.parts[-depth:] == job.relative.parts else None
 
 
-# Settings that make masks what they are: two runs into one folder must agree on them.
-_DECISIVE = ("weights", "imgsz", "tile", "threshold", "ids")
+# Settings that make masks what they are: all runs into one folder must agree on them.
+_DECISIVE = ("weights_sha256", "imgsz", "tile", "threshold", "ids")
 
 
 def earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | None:
-    """The report to carry on with, where inputs may be skipped."""
-    path = Path(config.out, f"{config.report_name}.json")
-    if config.existing != "skip" or not path.exists():
+    """The report to carry on with, where inputs may be skipped.
+
+    Raises OutputError where it, or that of another part of the work, is of masks that ours must not be
+    mixed with.
+    """
+    if config.existing != "skip":
+        return None
+    out = Path(config.out)
+    path = out / f"{config.report_name}.json"
+    # one of the others is enough: each run into the folder has agreed with those before it
+    other = min(set(out.glob("report*.json")) - {path}, default=None)
+    if other:
+        _require_the_same(other, RunReport.read(other), report)
+    if not path.exists():
         return None
     earlier = RunReport.read(path)
     with reading(path, "move it away, or give --overwrite"):
         road_counts(earlier)  # found out now, and not at the end of the run
+    _require_the_same(path, earlier, report)
+    return earlier
+
+
+def _require_the_same(path: Path, earlier: RunReport, report: RunReport) -> None:
     if earlier.classes != report.classes:
         raise OutputError(f"{path}: is of a model with other classes; choose another output folder")
     for name in _DECISIVE:
         before, now = earlier.settings.get(name), report.settings.get(name)
         if before != now:
+            what = "other weights" if name == "weights_sha256" else f"{name} {before}, this one has {now}"
             raise OutputError(
-                f"{path}: is of a run with {name} {before}, this one has {now}, and their masks must not be "
-                "mixed; choose another output folder, or --overwrite"
+                f"{path}: is of a run with {what}, and their masks must not be mixed; choose another output "
+                "folder, or --overwrite"
             )
-    return earlier

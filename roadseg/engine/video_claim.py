@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Final
 
 from roadseg.config import VideoConfig
-from roadseg.errors import OutputError
+from roadseg.errors import BusyError, OutputError
 from roadseg.media.output import atomic_write, cannot_write
 from roadseg.media.video_writer import partials_of
 from roadseg.report.html.page import require_ours
@@ -109,7 +109,7 @@ def _locked(place: Path) -> Iterator[None]:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise OutputError(
+                raise BusyError(
                     f"{place}: another run of roadseg is writing it; wait for it, or choose another name"
                 ) from error
         try:

@@ -1,6 +1,7 @@
 """Many videos, each as `video` makes one: into one folder, with a row each in one report."""
 
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from roadseg.config import VideoConfig
 from roadseg.documents import read_document
 from roadseg.engine.predict import Predictor
 from roadseg.engine.video import segment_video
-from roadseg.errors import MediaError, OutputError, RoadsegError
+from roadseg.errors import BusyError, MediaError, OutputError, RoadsegError
 from roadseg.media.find import find_images
 from roadseg.media.images import output_stems
 from roadseg.report.run import Row, RunReport, Shard
@@ -18,6 +19,12 @@ from roadseg.report.video import VideoReport
 
 Progress = Callable[[Row, int, int], None]
 SUFFIX: Final = ".mp4"
+# Settings that make a video what it is: what an earlier run has made is skipped only if they are the same.
+_DECISIVE: Final = (
+    *("weights_sha256", "imgsz", "threshold", "smooth", "start", "end", "stride", "fps"),
+    *("view", "opacity", "codec", "crf", "audio"),
+)
+_SECONDS_TO_LOOK_AGAIN: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,22 @@ def segment_videos(
     report.write(folder, name)
 
 
+def refuse_to_mix(config: VideoConfig, jobs: Sequence[VideoJob], settings: Mapping[str, Any]) -> None:
+    """OutputError if what an earlier run has made of a job, and is to be skipped, had other settings."""
+    wanted = {**settings, **config.to_dict()}
+    for job in jobs:
+        out = Path(config.out, job.stem + SUFFIX)
+        before = (_finished(out) or {"settings": wanted})["settings"]
+        for name in _DECISIVE:
+            if before.get(name) != wanted.get(name):
+                what = "other weights"
+                if name != "weights_sha256":
+                    what = f"{name} {before.get(name)}, this one has {wanted.get(name)}"
+                raise OutputError(
+                    f"{out}: is of a run with {what}; choose another output folder, or --overwrite"
+                )
+
+
 def refuse_report(folder: Path, shard: tuple[int, int]) -> None:
     """OutputError if the report of such a run is in `folder`."""
     index, count = shard
@@ -96,15 +119,23 @@ class VideoWorker:
         # what a run that died has left of this video is replaced: its report says that it is ours
         again = config.overwrite or self.skip_existing
         own = replace(config, out=str(Path(config.out, job.stem + SUFFIX)), overwrite=again)
-        document = _finished(Path(own.out)) if self.skip_existing else None
-        if document:
-            return _row(job, document, skipped=True)
-        report = VideoReport(settings={**settings, "input": job.source, **own.to_dict()})
-        try:
-            segment_video(own, self.predictor, job.source, report)
-        except RoadsegError as error:
-            return Row(input=job.name, status="failed", error=str(error))
-        return _row(job, report.to_dict(), skipped=False)
+        while True:
+            document = _finished(Path(own.out)) if self.skip_existing else None
+            if document:
+                return _row(job, document, skipped=True)
+            report = VideoReport(settings={**settings, "input": job.source, **own.to_dict()})
+            try:
+                segment_video(own, self.predictor, job.source, report)
+            except BusyError as error:
+                if not self.skip_existing:
+                    return Row(input=job.name, status="failed", error=str(error))
+                time.sleep(
+                    _SECONDS_TO_LOOK_AGAIN
+                )  # the same part runs twice: one does it, the other skips it
+            except RoadsegError as error:
+                return Row(input=job.name, status="failed", error=str(error))
+            else:
+                return _row(job, report.to_dict(), skipped=False)
 
     def run(
         self,

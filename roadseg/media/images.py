@@ -152,6 +152,8 @@ def _fast_jpeg(picture: Image.Image, data: bytes, path: Path) -> UInt8Array | No
     state = jpeg.walk(data)
     if state == "cut":
         raise MediaError(f"{path}: the JPEG is truncated; fetch or make it again")
+    if state == "bomb":
+        raise MediaError(f"{path}: the JPEG has hundreds of scans, to take for ever; save it anew elsewhere")
     return jpeg.decode(data) if state == "whole" and picture.mode in ("L", "RGB") else None
 
 

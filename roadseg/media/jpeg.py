@@ -19,27 +19,35 @@ from roadseg.labels import UInt8Array
 _SCAN_END: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _START_OF_SCAN: Final = 0xDA
 _END_OF_IMAGE: Final = 0xD9
+# Cameras and converters write one to fourteen. Each costs the time of all pixels, and may be a few bytes.
+_MOST_SCANS: Final = 300
 
 
-def walk(data: bytes) -> Literal["whole", "cut", "unclear"]:
+def walk(data: bytes) -> Literal["whole", "cut", "unclear", "bomb"]:
     """Follow the segments of a JPEG.
 
     whole: one after another without a gap, up to the end-of-image marker (what follows it is ignored).
     cut: the data ends inside a scan, or is blank from there on (decoders take blanks for pixels).
     unclear: something else lies between two segments; decoders may forgive that.
+    bomb: more scans than any picture has, which would take for ever.
     """
-    position = 2  # after the start-of-image marker
+    position, scans = 2, 0  # after the start-of-image marker
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         if marker == _START_OF_SCAN:
+            scans += 1
+            if scans > _MOST_SCANS:
+                return "bomb"
             end = _SCAN_END.search(data, position)
             if end is None:
                 return "cut"
             position = end.start()
             if data[position + 1] == _END_OF_IMAGE:
                 return "whole"
-    return "unclear"
+    # other data, such as a film behind the picture, holds the marker's two bytes by chance
+    rest = data.count(bytes([0xFF, _START_OF_SCAN]), position) - (len(data) - position) // 2**14
+    return "bomb" if scans + rest > _MOST_SCANS else "unclear"
 
 
 def decode(data: bytes) -> UInt8Array | None:

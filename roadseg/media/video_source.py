@@ -10,6 +10,11 @@ from roadseg.errors import MediaError
 
 _NETWORK_TIMEOUT: Final = 20.0  # seconds
 _MOST_PIXELS: Final = 89_000_000  # of a frame: as of pictures; 8K has 33 million
+# Formats that are lists of other files or addresses: of a stranger's video they would read what it likes.
+_LISTS: Final = frozenset(
+    {"concat", "dash", "hls", "image2", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp", "vobsub"}
+    | {"webm_dash_manifest"}
+)
 # Where FFmpeg finds camera number N, and by which of its devices.
 _CAMERAS: Final = {"darwin": ("{}", "avfoundation"), "win32": ("video={}", "dshow")}
 
@@ -25,6 +30,12 @@ def open_container(source: str) -> av.container.InputContainer:
         if camera:
             place, kind = _CAMERAS.get(sys.platform, ("/dev/video{}", "v4l2"))
             return av.open(place.format(source), format=kind)
+        if there:
+            if not Path(source).is_file():  # of a pipe one would wait for ever
+                raise MediaError(
+                    f"{source}: is no regular file; save the video to a file, or name a camera by its number"
+                )
+            options["format_whitelist"] = ",".join(av.formats_available - _LISTS)
         # a name with a colon would else be taken for a protocol
         place = f"file:{source}" if there else source
         return av.open(

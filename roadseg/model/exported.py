@@ -20,13 +20,11 @@ from roadseg.documents import parse_json
 from roadseg.errors import CheckpointError, ExtraError, RoadsegError
 from roadseg.labels import LabelScheme
 from roadseg.model.checkpoint import EXPORTED, Checkpoint, load_checkpoint, require_format
-from roadseg.model.stranger import memory_ceiling
+from roadseg.model.stranger import require_answer
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Maps rgb_BHWC uint8 to logits_BKHW of the same size; may be called in several threads at once."""
 
-STARTING: Final = 4 * 2**30
-"""Bytes that starting a network may take; ours take less than 1 GiB with all threads of a large machine."""
 _MOST_BYTES: Final = 2**31  # what a file of either kind may hold, by protobuf's limit
 _PACKAGES: Final = {
     "onnx": "ONNX",
@@ -96,11 +94,13 @@ def read_exported(files: list[bytes], kind: ExportFormat, source: str) -> Export
             raise CheckpointError(
                 f"{source}: the .bin beside it is damaged, or another network's. Export it again."
             )
-        return _described(content, kind, start, source, sha256(b"".join(files)).hexdigest())
+        found = _described(content, kind, start, source, sha256(b"".join(files)).hexdigest())
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{source}: its description is damaged ({type(error).__name__}: {error}). Export it again."
         ) from error
+    require_answer(files, kind, found.stride, source)
+    return found
 
 
 def require(package: str, extra: str) -> ModuleType:
@@ -123,7 +123,7 @@ def _described(
     assert imgsz is not None
     return Exported(
         kind=kind,
-        start=_cautious(start, stride, source),
+        start=start,
         scheme=scheme,
         imgsz=imgsz,
         stride=stride,
@@ -134,26 +134,6 @@ def _described(
         source=source,
         sha256=digest,
     )
-
-
-def _cautious(start: Callable[[int, int], Run], stride: int, source: str) -> Callable[[int, int], Run]:
-    """Start a network, with the smallest picture as its first, in little memory: a graph may ask for any."""
-
-    def started(threads: int, calls: int) -> Run:
-        try:
-            with memory_ceiling(STARTING):
-                run = start(threads, calls)
-                run(np.zeros((1, stride, stride, 3), np.uint8))
-        except CheckpointError as error:
-            if "alloc" not in str(error):
-                raise
-            raise CheckpointError(
-                f"{source}: refused, because it asks for more than {STARTING >> 30} GiB of memory for a "
-                f"picture of {stride}x{stride} pixels; no network of roadseg's does."
-            ) from None
-        return run
-
-    return started
 
 
 def _read(path: Path) -> bytes:
