@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 DEMO   := demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-slow check bench bench-models samples
+.PHONY: help demo install test test-slow check audit bench bench-models samples
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -42,6 +42,10 @@ check: install  ## Lint, formatting, types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: install  ## Look the installed packages up among known security advisories (asks pypi.org).
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --skip-editable
 
 bench: install  ## Measure the speed of networks, folder, video and training, side by side.
 	$(BIN)/python tests/bench.py

@@ -310,9 +310,9 @@ def test_the_parts_of_an_array_job(
 ) -> None:
     """The README's line in a shell, in two parts, each with the variable that its scheduler sets."""
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    (line,) = re.findall(rf"roadseg segment frames [^'\]\n]*{variable}[^'\]\n]*", readme)
-    assert line.endswith("/100")
-    line = f"{line.removesuffix('/100')}/2 -w {place / 'tiny.pt'} --labels {place / 'labels'} --device cpu -q"
+    ((line, rest),) = re.findall(rf"(roadseg segment frames [^'\n]*{variable}[^'\n]*)/100([^'\n]*)", readme)
+    some_failed = 0 if "-eq 3" in rest else 3  # Kubernetes would run the part again
+    line = f"{line}/2 -w {place / 'tiny.pt'} --labels {place / 'labels'} --device cpu -q{rest}"
     monkeypatch.chdir(tmp_path)
     (tmp_path / "frames").symlink_to(place / "in")
 
@@ -321,10 +321,10 @@ def test_the_parts_of_an_array_job(
         env = {**os.environ, variable: str(task), "PYTHONPATH": str(Path(__file__).parents[1])}
         return subprocess.run(command, env=env, check=False, timeout=250).returncode
 
-    assert [part(first), part(first + 1)] == [0, 3]  # the damaged picture is in the second one
+    assert [part(first), part(first + 1)] == [0, some_failed]  # the damaged picture is in the second one
     last = tmp_path / "masks" / "masks" / "sub" / "3.png"
     last.unlink()  # as if it had died half-way, and comes again
-    assert part(first + 1) == 3
+    assert part(first + 1) == some_failed
     assert last.exists()
     assert run("report", "masks", "--out", "masks/report.json").exit_code == 0
     merged, whole = (
