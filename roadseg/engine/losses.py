@@ -78,15 +78,19 @@ def dice(logits_BKHW: Tensor, label_BHW: Tensor, group: Group = ALONE) -> Tensor
     """1 - soft Dice (Milletari et al. 2016) over the whole batch, mean of the classes in its truth."""
     valid_BHW = label_BHW != VOID
     prob_BKHW = logits_BKHW.float().softmax(1)
-    sums = []
-    for k, prob_BHW in enumerate(prob_BKHW.unbind(1)):  # a loop needs no one-hot copy of the labels
-        truth_BHW = label_BHW == k
-        truth = truth_BHW.sum()
-        size = (prob_BHW * valid_BHW).sum() + truth
-        sums.append(torch.stack([(prob_BHW * truth_BHW).sum(), size, truth.to(size.dtype)]))
-    overlap_K, size_K, truth_K = group.total(torch.stack(sums)).unbind(1)
+    # Of each pixel only the probability of its true class overlaps: one pass, whatever the number of classes.
+    true_RW = torch.where(valid_BHW, label_BHW, 0).long().flatten(0, 1)
+    right_RW = (prob_BKHW.gather(1, true_RW.view(label_BHW.shape)[:, None])[:, 0] * valid_BHW).flatten(0, 1)
+    # Summed row by row first, so that no float32 grows too large to take up one more pixel.
+    nothing_RK = prob_BKHW.new_zeros(len(true_RW), prob_BKHW.shape[1])
+    overlap_K = nothing_RK.scatter_add(1, true_RW, right_RW).sum(0)
+    truth_K = nothing_RK.scatter_add(1, true_RW, valid_BHW.flatten(0, 1).float()).sum(0)
+    size_K = torch.einsum("bkhw,bhw->k", prob_BKHW, valid_BHW.float()) + truth_K
+    overlap_K, size_K, truth_K = group.total(torch.stack([overlap_K, size_K, truth_K]))
     present_K = truth_K > 0
-    return ((1 - 2 * overlap_K / size_K.clamp(min=1)) * present_K).sum() / present_K.sum().clamp(min=1)
+    loss_K = (1 - 2 * overlap_K / size_K.clamp(min=1)) * present_K
+    loss: Tensor = loss_K.sum() / present_K.sum().clamp(min=1)
+    return loss
 
 
 def lovasz_softmax(logits_BKHW: Tensor, label_BHW: Tensor) -> Tensor:
