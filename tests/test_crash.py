@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -367,6 +368,24 @@ def test_a_signal_ends_train_in_order(tmp_path: Path, number: int) -> None:
     assert "Traceback" not in command.said
     all_whole(out)
     assert not [name for name in names(out) if ".partial" in name]
+
+
+def test_a_signal_to_all_of_its_processes_ends_train_in_order(tmp_path: Path) -> None:
+    """As a scheduler sends it, and a terminal: the processes that read pictures get it, too."""
+    task, out = Train(tmp_path), tmp_path / "out"
+    words = [*task.words(out), "--epochs", 400, "--workers", 2]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "roadseg", *map(str, words)],
+            stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        while not (out / "run" / "last.pt").exists() and process.poll() is None:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(60) == 130
+    said = (tmp_path / "log").read_text()
+    assert "of 400 epochs: roadseg train --resume" in said
+    assert "Traceback" not in said
 
 
 def test_a_run_stopped_before_its_first_epoch_begins_again(tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ class RoadsegGroup(TyperGroup):
             return super().invoke(ctx)
 
 
+_signalled = threading.Event()
+
+
 @contextmanager
 def _terminable() -> Iterator[None]:
     """SIGTERM (`kill`, a scheduler's end of time) ends a command as Ctrl-C does: in order."""
@@ -46,15 +49,29 @@ def _terminable() -> Iterator[None]:
         return
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        _signalled.set()
         raise KeyboardInterrupt
 
-    before = signal.getsignal(signal.SIGTERM)
-    if before == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, interrupt)
+    _signalled.clear()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def raise_if_signalled() -> None:
+    """Raise the KeyboardInterrupt of a signal that has come and gone.
+
+    Python drops what is raised while it frees an object, which a training does all the time.
+    """
+    if _signalled.is_set():
+        _signalled.clear()
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -70,6 +87,13 @@ def _told(as_json: bool) -> Iterator[None]:
         document("\n".join([message, *notes]), exit_code)
         return typer.Exit(exit_code)
 
+    def interrupted(error: BaseException) -> typer.Exit:
+        said = ["Interrupted.", *_notes(error)]
+        for text in said:
+            render.note(text)
+        document("\n".join(said), 130)
+        return typer.Exit(130)
+
     try:
         yield
     except (typer.Exit, typer.Abort):
@@ -77,12 +101,10 @@ def _told(as_json: bool) -> Iterator[None]:
     except RoadsegError as error:
         raise fail(str(error), error.exit_code, _notes(error)) from error
     except KeyboardInterrupt as error:
-        said = ["Interrupted.", *_notes(error)]
-        for text in said:
-            render.note(text)
-        document("\n".join(said), 130)
-        raise typer.Exit(130) from error
+        raise interrupted(error) from error
     except Exception as error:
+        if _signalled.is_set():  # what went wrong, went wrong because it was to end
+            raise interrupted(error) from error
         if isinstance(error, ImportError) and "libGL" in str(error):
             raise fail(NO_LIBGL, 1) from error
         if isinstance(error, OSError) and not error.filename and error.errno in (errno.ENOSPC, errno.EPIPE):
@@ -94,7 +116,13 @@ def _told(as_json: bool) -> Iterator[None]:
         raise
 
 
-def _notes(error: BaseException) -> Sequence[str]:
-    """What was noted on its way: how far the job came, and what to run to go on."""
-    notes: list[str] = getattr(error, "__notes__", [])
-    return notes
+def _notes(error: BaseException | None) -> Sequence[str]:
+    """What was noted on its way: how far the job came, and what to run to go on.
+
+    Also of the errors before it: one that comes while another is on its way takes its place.
+    """
+    notes: list[str] = []
+    while error:
+        notes = [*getattr(error, "__notes__", []), *notes]
+        error = error.__context__
+    return list(dict.fromkeys(notes))

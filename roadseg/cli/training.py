@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from roadseg.cli import render
+from roadseg.cli.group import raise_if_signalled
 from roadseg.engine.listener import TrainListener, TrainResult
 from roadseg.engine.pages import PAGE, write_stopped_page
 from roadseg.errors import RoadsegError
@@ -33,6 +34,7 @@ class TrainDisplay(TrainListener):
         self._stack.close()
 
     def _show(self, title: str, unit: str, done: int, total: int) -> None:
+        raise_if_signalled()
         if title != self._phase:
             self._stack.close()
             self._update = self._stack.enter_context(render.progress(title, unit, self.quiet))

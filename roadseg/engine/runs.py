@@ -11,6 +11,7 @@ from roadseg.engine.distributed import ALONE, Group
 from roadseg.engine.listener import TrainListener, TrainResult
 from roadseg.engine.memory import out_of_memory
 from roadseg.engine.sources import find_sources
+from roadseg.engine.steps import stopping_in_order
 from roadseg.engine.train import Trainer
 from roadseg.errors import (
     CheckpointError,
@@ -160,14 +161,13 @@ def resume_training(
 def _run(trainer: Trainer) -> TrainResult:
     """Run it; what stops it from outside says how to go on."""
     try:
-        return trainer.run()
+        with stopping_in_order():
+            return trainer.run()
     except (KeyboardInterrupt, OutputError, MediaError, DatasetError) as error:
         folder, epochs = trainer.folder, trainer.config.epochs
-        if (folder / "last.pt").exists():
-            state = _load_state(folder, TrainListener()).training or {"history": []}
+        if trainer.kept:
             error.add_note(
-                f"{folder} keeps {len(state['history'])} of {epochs} epochs: roadseg train --resume {folder} "
-                "goes on."
+                f"{folder} keeps {trainer.kept} of {epochs} epochs: roadseg train --resume {folder} goes on."
             )
         elif (folder / CONFIG).exists():
             error.add_note(f"No epoch is done: roadseg train --resume {folder} begins again.")

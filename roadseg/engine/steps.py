@@ -79,12 +79,27 @@ def batches(loader: Iterable[Batch]) -> Iterator[Batch]:
         *_, said = str(error).rpartition(f"{kind.__name__}: ")
         raise kind(said.strip()) from error
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if "DataLoader worker" not in str(error) or _is_told_to_stop(error):
             raise
         raise MediaError(
             f"A process that reads pictures has died ({first_line(error)}). Where it dies again, "
             "`roadseg download-check --deep` names the file that kills it; else give fewer --workers."
         ) from error
+
+
+@contextmanager
+def stopping_in_order() -> Iterator[None]:
+    """A SIGTERM to a whole job ends the processes that read pictures, too; torch makes an error of that."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _is_told_to_stop(error):
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _is_told_to_stop(error: RuntimeError) -> bool:
+    return "DataLoader worker" in str(error) and "Terminated" in str(error)
 
 
 @contextmanager

@@ -85,6 +85,8 @@ class Trainer:
         """The last one of each data set."""
         if restored:
             self._restore(restored)
+        self.kept = len(self.history)
+        """Epochs that `last.pt` holds."""
         teacher = teacher_model(config, self.scheme, self.device)
         tell = self.listener.message
         self.gradients = Gradients(self.model, teacher, config, group, self.scaler, dtype, tell)
@@ -151,6 +153,7 @@ class Trainer:
             self.history.append(self.group.agree(row))
             if self.group.writes:
                 self._save(best)
+            self.kept = epoch
             if board:
                 board.epoch(row, self._sheet(epoch))
             self.listener.epoch(row, best)
