@@ -15,6 +15,7 @@ CHANGES = [
     augment.white_balance_and_gamma,
     augment.noise,
     augment.low_resolution,
+    augment.sharpened,
     augment.jpeg,
     augment.veil,
     augment.darkness,

@@ -164,6 +164,12 @@ def low_resolution(image_CHW: Tensor) -> Tensor:
     return F.resize(small, [height, width], antialias=True)
 
 
+def sharpened(image_CHW: Tensor) -> Tensor:
+    """An unsharp mask, as cameras have it: pictures of data sets that are stored small are soft beside theirs."""
+    soft_CHW = F.gaussian_blur(image_CHW, [5, 5], [uniform(0.6, 1.6)] * 2).float()
+    return _to_uint8(image_CHW + (image_CHW - soft_CHW) * uniform(0.5, 3.0))
+
+
 def jpeg(image_CHW: Tensor) -> Tensor:
     """A picture that was saved as a JPEG of quality 25..90."""
     rgb_HWC = image_CHW.permute(1, 2, 0).contiguous().numpy()
@@ -228,6 +234,7 @@ def make_augmentation(
             PictureTransform(darkness, p=0.05 * often),
             v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 2.0))], p=0.08 * often),
             PictureTransform(low_resolution, p=0.08 * often),
+            PictureTransform(sharpened, p=0.2 * often),
             PictureTransform(noise, p=0.1 * often),
             PictureTransform(jpeg, p=0.1 * often),
         ]
