@@ -124,11 +124,12 @@ class ResultWriter:
         """
         start = time.perf_counter()
         paths = {kind: self.out / path for kind, path in picture.outputs.items()}
+        overlay_HWC = None
         if "overlay" in paths:
             overlay_HWC = draw(picture.rgb_HWC, mask_HW, self.scheme, self.opacity)
             write_rgb(paths["overlay"], _fit_jpeg(overlay_HWC))
         if self.album:
-            self.album.add(picture.name, picture.rgb_HWC, picture.truth_HW, mask_HW)
+            self.album.add(picture.name, picture.rgb_HWC, picture.truth_HW, mask_HW, overlay_HWC)
         if probabilities is not None:
             shown_HW = probabilities if probabilities.ndim == 2 else probabilities.max(axis=0)
             write_mask(paths["probs"], _uint8(cv2.convertScaleAbs(shown_HW, alpha=255)))

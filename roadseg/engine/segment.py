@@ -15,6 +15,7 @@ from roadseg.engine.segment_stages import Progress, Runner, run_tasks
 from roadseg.errors import OutputError
 from roadseg.media.crashes import Journal
 from roadseg.media.images import ImageJob
+from roadseg.report.html import plots
 from roadseg.report.html.album import Album
 from roadseg.report.html.page import require_ours, write_page
 from roadseg.report.html.segmentation import segment_page
@@ -51,6 +52,7 @@ def segment(
     earlier = earlier_report(config, report)
     tasks = plan(config, jobs, earlier)
     if album:
+        plots.prepare()
         require_ours(page)
         album.reopen = reopener(
             {task.name: (task.job, task.outputs["mask"]) for task in tasks}, writer, truth

@@ -66,9 +66,23 @@ class Album:
         self._bytes = 0
         self._lock = Lock()
 
-    def add(self, key: str, rgb_HWC: UInt8Array, truth_HW: UInt8Array | None, mask_HW: UInt8Array) -> None:
-        """Keep a small picture (under a millisecond of work for 2048x1024). Raises OutputError."""
-        self.keep(key, _jpeg(self._drawn((rgb_HWC, truth_HW, mask_HW), SMALL), _SMALL_QUALITY))
+    def add(
+        self,
+        key: str,
+        rgb_HWC: UInt8Array,
+        truth_HW: UInt8Array | None,
+        mask_HW: UInt8Array,
+        overlay_HWC: UInt8Array | None = None,
+    ) -> None:
+        """Keep a small picture (under a millisecond of work for 2048x1024). Raises OutputError.
+
+        overlay_HWC: the picture with its mask on it, where that is drawn already; not used with a truth.
+        """
+        if overlay_HWC is not None and truth_HW is None:
+            small_HWC = _shrink(overlay_HWC, SMALL)
+        else:
+            small_HWC = self._drawn((rgb_HWC, truth_HW, mask_HW), SMALL)
+        self.keep(key, _jpeg(small_HWC, _SMALL_QUALITY))
 
     def keep(self, key: str, data: bytes) -> None:
         """Keep a small picture that is drawn already, a JPEG. Raises OutputError."""

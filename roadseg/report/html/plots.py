@@ -1,13 +1,15 @@
 """The drawings of a page: matplotlib's SVG, made to live inside HTML.
 
 Text stays text, in the page's own fonts. Colours become the page's variables, so that light, dark and paper
-each have theirs. matplotlib takes half a second to import: only `drawing` does.
+each have theirs. matplotlib takes half a second to import: only `drawing` does, or `prepare` before it.
 """
 
 import io
 import re
+import threading
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from roadseg.metrics.confusion import mean_defined
@@ -33,6 +35,11 @@ _MOST_POINTS: Final = 1500  # of a curve over time: as many as a wide screen has
 _STYLES: Final = ("-", "--", ":", "-.")
 
 Points = tuple[Sequence[float], Sequence[float]]
+
+
+def prepare() -> None:
+    """Import what `drawing` needs in a thread: at a run's end all cores but one would wait for it."""
+    threading.Thread(target=import_module, args=("matplotlib.figure",), daemon=True).start()
 
 
 def drawing(
