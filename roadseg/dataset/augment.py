@@ -165,7 +165,7 @@ def low_resolution(image_CHW: Tensor) -> Tensor:
 
 
 def sharpened(image_CHW: Tensor) -> Tensor:
-    """An unsharp mask, as cameras have it: pictures of data sets that are stored small are soft beside theirs."""
+    """An unsharp mask, as cameras have it; pictures of data sets that are stored small are soft."""
     soft_CHW = F.gaussian_blur(image_CHW, [5, 5], [uniform(0.6, 1.6)] * 2).float()
     return _to_uint8(image_CHW + (image_CHW - soft_CHW) * uniform(0.5, 3.0))
 
