@@ -447,7 +447,8 @@ def test_an_encoder_starts_from_its_weights_at_its_own_rate(cityscapes: Path, tm
 
 
 def test_a_recipe_is_a_start_that_options_override(cityscapes: Path, tmp_path: Path) -> None:
-    assert TrainConfig.from_dict(read_recipe("road-small")).model == "small"
+    assert TrainConfig.from_dict(read_recipe("cityscapes19-small")).model == "small"
+    assert TrainConfig.from_dict(read_recipe("road-small")).imgsz == 640
     mine = tmp_path / "mine.json"
     mine.write_text(json.dumps(recipe(cityscapes, epochs=1, loss="ohem", workers=0).to_dict()))
     command = ["train", "--recipe", str(mine), "--runs", str(tmp_path), "--name", "run", "--loss", "ce"]

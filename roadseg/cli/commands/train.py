@@ -34,7 +34,9 @@ def train(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="Settings to start from: road-small, or a JSON file (a run's config.json)."),
+        typer.Option(
+            help="Settings to start from: road-small, cityscapes19-small, or a JSON file (config.json of a run)."
+        ),
     ] = None,
     encoder: Annotated[
         Encoder | None,
