@@ -35,7 +35,7 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Settings to start from: road-small, cityscapes19-small, or a JSON file (config.json of a run)."
+            help="Settings to start from: road-small, cityscapes19-small, or a JSON file (a run's)."
         ),
     ] = None,
     encoder: Annotated[
