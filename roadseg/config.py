@@ -106,10 +106,13 @@ class UNetConfig(_Plain):
         _one_of("stem_stride", self.stem_stride, Literal[1, 2, 4])
         if self.encoder is not None:
             _one_of("encoder", self.encoder, Encoder)
-            if self.stem_stride == 1 or len(self.widths) > 5 or self.architecture == "classic":
+            if self.architecture == "classic":
                 raise ConfigError(
-                    f"{self.encoder} has stem_stride 2 or 4 and at most 5 widths, and is no classic."
+                    f"the classic U-Net (model unet) has an encoder of its own; for {self.encoder}, choose "
+                    "model nano, small or base."
                 )
+            if self.stem_stride == 1 or len(self.widths) > 5:
+                raise ConfigError(f"{self.encoder} has stem_stride 2 or 4 and at most 5 widths.")
         if not 1 <= len(self.widths) <= 6 or min(self.widths) < 1:
             raise ConfigError(f"widths is {self.widths}, but must be 1 to 6 positive channel counts.")
         if len(self.depths) != len(self.widths) or min(self.depths) < 0 or max(self.depths) > 999:
@@ -411,6 +414,8 @@ class TrainConfig(_Plain):
             raise ConfigError(
                 f"encoder_weights is given, but model {self.model} has no encoder for which there are any."
             )
+        if self.teacher is None and self.teacher_share != type(self).teacher_share:
+            raise ConfigError("teacher_share is given, but no teacher: give --teacher, or leave it out.")
         for weight in self.class_weights:
             _between("class_weights", weight, 0.0, 1e6)
         if self.class_weights and not any(self.class_weights):

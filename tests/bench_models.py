@@ -28,7 +28,7 @@ from roadseg.model.checkpoint import load_checkpoint
 from roadseg.model.unet import RoadNet, build_model
 
 SIZES = ((512, 256), (640, 384), (1024, 512))
-BATCH = 4
+BATCH = 2
 ROUNDS = 3
 TRAINED_AT = 256  # pixels of the longer side
 PLAIN = UNetConfig(widths=(32, 48, 96, 160), depths=(0, 1, 2, 2))
@@ -126,7 +126,7 @@ def trained(name: str, data: Path, epochs: int) -> str:
 
 
 @torch.inference_mode()
-def measured(data: Path | None, epochs: int, untrained: list[str]) -> list[list[str]]:
+def measured() -> list[list[str]]:
     networks = {name: ready(name) for name in FAMILY}
     columns = [(size, batch) for size in SIZES for batch in (1, BATCH)]
     times = [milliseconds(networks, size, batch) for size, batch in columns]
@@ -137,10 +137,6 @@ def measured(data: Path | None, epochs: int, untrained: list[str]) -> list[list[
         row += [f"{column[name]:.0f}" for column in times]
         row.append(f"{peak_memory(name):.0f}")
         rows.append(row)
-    if data:
-        with torch.inference_mode(mode=False):
-            for row, name in zip(rows, FAMILY, strict=True):
-                row.append("–" if name in untrained else trained(name, data, epochs))
     return rows
 
 
@@ -154,13 +150,19 @@ def main() -> None:
     if arguments.memory_of:
         with torch.inference_mode():
             return print_memory(arguments.memory_of)
+    # The training comes first: it keeps its results, and can be gone on with.
+    ious = {}
+    if arguments.train:
+        for name in FAMILY:
+            skipped = name in arguments.untrained
+            ious[name] = "–" if skipped else trained(name, arguments.train, arguments.epochs)
     head = ["network", "M parameters", "GMACs at 640x384"]
     head += [f"ms {w}x{h}" + (f", {b} at once" if b > 1 else "") for w, h in SIZES for b in (1, BATCH)]
     head += ["peak MiB"] + (["road IoU, IDD Lite / Cityscapes (unseen)"] if arguments.train else [])
     print(f"{torch.get_num_threads()} CPU threads, torch {torch.__version__}, median of {ROUNDS} turns\n")
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
-    for row in measured(arguments.train, arguments.epochs, arguments.untrained):
-        print("| " + " | ".join(row) + " |")
+    for row, name in zip(measured(), FAMILY, strict=True):
+        print("| " + " | ".join([*row, *([ious[name]] if ious else [])]) + " |")
     return None
 
 

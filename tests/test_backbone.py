@@ -55,6 +55,16 @@ def test_unfit_weights_are_refused(tmp_path: Path) -> None:
             encoder.load_imagenet(str(tmp_path / "other.pth"))
 
 
+def test_a_larger_relative_s_weights_are_refused_and_wrapped_ones_are_read(tmp_path: Path) -> None:
+    """resnet34 has every layer of resnet18, and more."""
+    for name in ("resnet18", "resnet34"):
+        torch.save({"state_dict": get_model(name, weights=None).state_dict()}, tmp_path / f"{name}.pth")
+    encoder = TorchvisionEncoder("resnet18", 4, 2)
+    encoder.load_imagenet(str(tmp_path / "resnet18.pth"))
+    with pytest.raises(CheckpointError, match="not the weights of resnet18"):
+        encoder.load_imagenet(str(tmp_path / "resnet34.pth"))
+
+
 def test_without_network_the_message_says_what_to_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*args: object, **kwargs: object) -> None:
         raise OSError("no network")

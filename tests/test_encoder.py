@@ -83,13 +83,22 @@ def test_unfit_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(CheckpointError, match=r"no such file .* --encoder-weights"):
         encoder.load_imagenet(str(tmp_path / "none.pth"))
     (tmp_path / "bad.pth").write_bytes(b"no weights")
-    with pytest.raises(CheckpointError, match="not a readable state dict"):
+    with pytest.raises(CheckpointError, match="not a state dict"):
         encoder.load_imagenet(str(tmp_path / "bad.pth"))
     torch.save(LiteEncoder("efficientnet_lite2", WHOLE).state_dict(), tmp_path / "lite2.pth")
     with pytest.raises(CheckpointError, match="not the weights of efficientnet_lite0"):
         encoder.load_imagenet(str(tmp_path / "lite2.pth"))
+    torch.save(encoder, tmp_path / "whole.pth")  # a pickle of our class, which would have to be run
+    with pytest.raises(CheckpointError, match="not a state dict") as refused:
+        encoder.load_imagenet(str(tmp_path / "whole.pth"))
+    assert "weights_only" not in str(refused.value)
+    spoilt = encoder.state_dict()
+    spoilt["stem.conv.weight"][0] = torch.nan
+    torch.save(spoilt, tmp_path / "nan.pth")
+    with pytest.raises(CheckpointError, match="NaN or infinite"):
+        encoder.load_imagenet(str(tmp_path / "nan.pth"))
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match="not a readable state dict"):
+    with pytest.raises(CheckpointError, match="not a state dict"):
         encoder.load_imagenet(str(tmp_path / "list.pth"))
 
     def absent(name: str) -> None:

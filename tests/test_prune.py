@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from roadseg.cli.app import app
 from roadseg.config import PruneConfig, UNetConfig
 from roadseg.documents import schema_of
+from roadseg.engine import prune as prune_module
 from roadseg.engine.channels import Block, keep_channels, rank, reach_speed, remove, zero_weights
 from roadseg.engine.cost import costs, macs
 from roadseg.engine.listener import TrainListener
@@ -292,7 +293,8 @@ def test_the_command_and_all_that_reads_its_result(cityscapes: Path, tmp_path: P
     assert [stage["name"] for stage in report["stages"]] == ["before", "pruned", "finetuned"]
     assert report["height_width"] == [48, 96]
     best = load_checkpoint(out / "best.pt")
-    assert report["weights"] == str(out / "best.pt")
+    better = after["scores"]["cityscapes"] >= pruned["scores"]["cityscapes"]
+    assert report["weights"] == str(out / ("best.pt" if better else "pruned.pt"))
     assert before["cost"]["parameters"] == parameters(load_checkpoint(weights).model)
     assert pruned["cost"]["parameters"] == after["cost"]["parameters"] == parameters(best.model)
     assert after["cost"]["macs"] == macs(best.model, (48, 96)) < before["cost"]["macs"]
@@ -316,6 +318,26 @@ def test_the_command_and_all_that_reads_its_result(cityscapes: Path, tmp_path: P
     assert parameters(load_checkpoint(tmp_path / "r.safetensors").model) == parameters(best.model)
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())["scores"]
     assert scores["per_class"]["road"]["iou"] == pytest.approx(after["scores"]["cityscapes"])
+
+
+@pytest.mark.parametrize(("finetuned", "name"), [(0.7, "best.pt"), (0.5, "pruned.pt")])
+def test_a_finetuning_that_makes_it_worse_is_not_what_is_given(
+    cityscapes: Path,
+    tmp_path: Path,
+    weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    finetuned: float,
+    name: str,
+) -> None:
+    scores = iter([0.8, 0.6, finetuned])
+    monkeypatch.setattr(prune_module, "_scores", lambda *_: {"cityscapes": next(scores)})
+    out = tmp_path / "run"
+    done = run(
+        "prune", "--weights", weights, "--data", cityscapes, "--out", out, "--keep", "0.6", "--json", *ONCE
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads((out / "prune.json").read_text())["weights"] == str(out / name)
+    assert ("made it worse" in done.stderr) == (name == "pruned.pt")
 
 
 def test_a_finetuning_that_was_killed_goes_on_to_the_same_bits(

@@ -446,6 +446,11 @@ def test_an_encoder_starts_from_its_weights_at_its_own_rate(cityscapes: Path, tm
         recipe(cityscapes, encoder_weights="imagenet")
 
 
+def test_a_share_of_no_teacher_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no teacher"):
+        TrainConfig(teacher_share=0.3)
+
+
 def test_a_recipe_is_a_start_that_options_override(cityscapes: Path, tmp_path: Path) -> None:
     assert TrainConfig.from_dict(read_recipe("cityscapes19-small")).model == "small"
     assert TrainConfig.from_dict(read_recipe("road-small")).imgsz == 640

@@ -62,6 +62,8 @@ def _terminable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if _signalled.is_set() and hasattr(signal, "SIGCHLD"):
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's raises at exit what its readers died of
 
 
 def raise_if_signalled() -> None:

@@ -39,7 +39,7 @@ def run_prune(
         epochs=max(1, config.epochs),
         lr=config.lr,
         warmup_epochs=min(1.0, 0.1 * config.epochs),
-        imgsz=imgsz or checkpoint.imgsz,
+        imgsz=checkpoint.imgsz if imgsz is None else imgsz,
         crop=crop,
         batch_size=batch_size,
         workers=workers,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from roadseg.cli import render
 from roadseg.cli.checking import data_folders
-from roadseg.config import TrainConfig
+from roadseg.config import InferConfig, TrainConfig
 from roadseg.dataset.samples import Sample, find_samples
 from roadseg.documents import header
 from roadseg.engine.release import calibrate, mean_of
@@ -29,7 +29,7 @@ def run_release(
     if out.exists() and not overwrite:
         raise OutputError(f"{out}: is there already; --overwrite replaces it, or choose another --out.")
     released = mean_of([load_checkpoint(path) for path in checkpoints], shares)
-    released.imgsz = imgsz or released.imgsz
+    released.imgsz = InferConfig(imgsz=imgsz).imgsz or released.imgsz
     released.scores = {}  # those of one of them would not be this one's
     temperature = None
     if data:

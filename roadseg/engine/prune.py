@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from roadseg.config import InferConfig, PruneConfig, TrainConfig
@@ -94,9 +95,15 @@ def prune_network(
     save_checkpoint(pruned, weights)
     if config.epochs and not config.unstructured:
         Trainer(finetuning, sources, folder, listener, start=pruned).run()
-        weights = folder / "best.pt"
-        best = load_checkpoint(weights)
-        found.append(("finetuned", best, _scores(Predictor(best, infer), sources, finetuning, listener)))
+        best = load_checkpoint(folder / "best.pt")
+        scores = _scores(Predictor(best, infer), sources, finetuning, listener)
+        found.append(("finetuned", best, scores))
+        if fmean(scores.values()) >= fmean(pruned.scores.values()):
+            weights = folder / "best.pt"
+        else:
+            listener.message(
+                "The finetuning made it worse: give more --epochs. The weights are those before it."
+            )
     measured = costs([given.model for _, given, _ in found], size, predictor.device)
     stages = [Stage(name, scores, cost) for (name, _, scores), cost in zip(found, measured, strict=True)]
     result = PruneResult(folder, weights, size, str(predictor.device), stages, config.to_dict())

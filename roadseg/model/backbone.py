@@ -62,6 +62,10 @@ class TorchvisionEncoder(nn.Module):
         CheckpointError when they cannot be fetched, or are damaged or of another network.
         """
         state = _fetch(self.name) if weights == "imagenet" else read_state(Path(weights))
+        from torchvision.models import get_model
+
+        if set(state) - set(get_model(self.name, weights=None).state_dict()):  # of a larger relative, say
+            raise CheckpointError(f"{weights}: these are not the weights of {self.name}.")
         mine = self.body.state_dict()
         fitting = {name: tensor for name, tensor in state.items() if name in mine}
         try:

@@ -135,7 +135,7 @@ def find_weights(path: Path | None) -> Path:
     if str(path) in bundled:
         return bundled[str(path)]
     raise CheckpointError(
-        f"{path}: there is no such weights file. Check --weights; leave it out to use ours, or name them: "
+        f"{path}: there is no such weights file. Check the path, or name weights of ours: "
         f"{', '.join(bundled)}."
     )
 

@@ -156,15 +156,30 @@ def _package_file(name: str) -> Path:
     return next((Path(str(module.__file__)).parent / "models").glob("*.pth"))
 
 
+_NO_STATE: Final = (
+    "not a state dict of torch, or damaged. Write one by torch.save(network.state_dict(), PATH); a whole "
+    "network is not read, since it could run code."
+)
+
+
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict of torch, without its counts of batches; CheckpointError when there is none."""
+    """Read a state dict of torch, without its counts of batches; CheckpointError when there is none.
+
+    It may be an entry `state_dict` of the file, as many trainers write it.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file of encoder weights. Check --encoder-weights.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        return {n: t for n, t in state.items() if not n.endswith("num_batches_tracked")}
     except Exception as error:  # torch.load fails in many ways on a file that is not its own
-        raise CheckpointError(f"{path}: not a readable state dict of torch ({error}).") from error
+        raise CheckpointError(f"{path}: {_NO_STATE}") from error
+    if isinstance(state, dict):
+        state = state.get("state_dict", state)
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise CheckpointError(f"{path}: {_NO_STATE}")
+    if not all(tensor.isfinite().all() for tensor in state.values()):
+        raise CheckpointError(f"{path}: holds weights that are NaN or infinite. Give others.")
+    return {n: t for n, t in state.items() if not n.endswith("num_batches_tracked")}
 
 
 def _adapt_stem(state: dict[str, Tensor], fold_in: int) -> None:
