@@ -72,7 +72,6 @@ def raise_if_signalled() -> None:
     Python drops what is raised while it frees an object, which a training does all the time.
     """
     if _signalled.is_set():
-        _signalled.clear()
         raise KeyboardInterrupt
 
 
