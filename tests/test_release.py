@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from roadseg.cli.app import app
 from roadseg.dataset.samples import find_samples
-from roadseg.engine.release import calibrate, fit_temperature, mean_of
+from roadseg.engine.release import calibrate, fit_calibration, mean_of
 from roadseg.errors import CheckpointError, ConfigError, DatasetError
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -39,24 +39,40 @@ def test_only_the_same_network_and_classes_can_be_averaged() -> None:
             mean_of([tiny_checkpoint(), tiny_checkpoint()], shares)
 
 
-@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
-def test_the_temperature_that_made_the_labels_is_found(temperature: float) -> None:
+@pytest.mark.parametrize(("temperature", "bias"), [(0.4, 0.0), (1.0, 0.0), (3.0, 0.7), (1.0, -0.7)])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_calibration_that_made_the_labels_is_found(temperature: float, bias: float, classes: int) -> None:
     chance = torch.Generator().manual_seed(1)
-    logits = torch.randn(200_000, 3, generator=chance) * 2
-    labels = torch.multinomial((logits / temperature).softmax(1), 1, generator=chance).flatten()
-    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.02)
+    logits = torch.randn(200_000, classes, generator=chance) * 2
+    bias *= classes == 2  # for more, there is none
+    truth = logits / temperature + bias * torch.arange(classes)
+    labels = torch.multinomial(truth.softmax(1), 1, generator=chance).flatten()
+    fitted = fit_calibration(logits, labels)
+    assert fitted.temperature == pytest.approx(temperature, rel=0.03)
+    assert fitted.bias == pytest.approx(bias, abs=0.03)
 
 
-def test_calibrating_divides_the_logits_and_leaves_the_masks(cityscapes: Path) -> None:
+def test_calibrating_two_classes_moves_their_border(cityscapes: Path) -> None:
     sure = tiny_checkpoint()
     torch.nn.init.normal_(sure.model.head.weight, std=3.0)
     samples = find_samples(cityscapes, "val")
-    calm, temperature = calibrate(sure, samples, device="cpu")
+    calm, (temperature, bias) = calibrate(sure, samples, device="cpu")
     assert temperature > 1.5  # a network that knows nothing, and says so loudly
     picture = torch.rand(1, 3, 48, 96) * 255
-    torch.testing.assert_close(calm.model(picture) * temperature, sure.model(picture), rtol=1e-4, atol=1e-4)
+    expected = sure.model(picture) / temperature + bias * torch.tensor([0.0, 1.0]).view(1, 2, 1, 1)
+    torch.testing.assert_close(calm.model(picture), expected, rtol=1e-4, atol=1e-4)
+    again = calibrate(calm, samples, device="cpu")[1]
+    assert again == pytest.approx((1, 0), abs=0.01)  # there is nothing left to mend
     with pytest.raises(DatasetError, match="no pictures to calibrate on"):
         calibrate(sure, [])
+
+
+def test_calibrating_more_classes_leaves_the_masks(cityscapes: Path) -> None:
+    sure = tiny_checkpoint("cityscapes19")
+    calm, (temperature, bias) = calibrate(sure, find_samples(cityscapes, "val"), device="cpu")
+    assert bias == 0
+    picture = torch.rand(1, 3, 48, 96) * 255
+    torch.testing.assert_close(calm.model(picture) * temperature, sure.model(picture), rtol=1e-4, atol=1e-4)
 
 
 def test_the_command(cityscapes: Path, tmp_path: Path) -> None:

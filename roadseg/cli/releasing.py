@@ -1,13 +1,14 @@
 """How `roadseg release` makes one file of weights out of checkpoints."""
 
 from pathlib import Path
+from typing import Any
 
 from roadseg.cli import render
 from roadseg.cli.checking import data_folders
 from roadseg.config import InferConfig, TrainConfig
 from roadseg.dataset.samples import Sample, find_samples
 from roadseg.documents import header
-from roadseg.engine.release import calibrate, mean_of
+from roadseg.engine.release import Calibration, calibrate, mean_of
 from roadseg.errors import ConfigError, OutputError
 from roadseg.model.checkpoint import load_checkpoint, save_checkpoint
 
@@ -31,18 +32,20 @@ def run_release(
     released = mean_of([load_checkpoint(path) for path in checkpoints], shares)
     released.imgsz = InferConfig(imgsz=imgsz).imgsz or released.imgsz
     released.scores = {}  # those of one of them would not be this one's
-    temperature = None
+    calibration = None
     if data:
         fraction = released.recipe.get("val_fraction") or TrainConfig.val_fraction
         samples: list[Sample] = []
         for folder in data_folders(data):
             samples += find_samples(folder, "val", None, val_fraction=fraction)
         with render.progress("Calibrating", "pictures", quiet) as update:
-            released, temperature = calibrate(released, samples, device=device, progress=update)
-        render.note(f"Logits are divided by the temperature {temperature:.3f}.")
+            released, calibration = calibrate(released, samples, device=device, progress=update)
+        border = f", and the road's get {calibration.bias:+.3f}" if calibration.bias else ""
+        render.note(f"Logits are divided by the temperature {calibration.temperature:.3f}{border}.")
     save_checkpoint(released, out)
     if as_json:
-        facts = {"weights": str(out), "weights_sha256": released.digest(), "temperature": temperature}
+        facts: dict[str, Any] = {"weights": str(out), "weights_sha256": released.digest()}
+        facts |= calibration._asdict() if calibration else dict.fromkeys(Calibration._fields)
         checkpoint_names = [str(path) for path in checkpoints]
         render.print_json({**header("release"), "checkpoints": checkpoint_names, "shares": shares, **facts})
     else:

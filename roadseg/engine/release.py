@@ -7,6 +7,7 @@ than each (Izmailov et al. 2018; Wortsman et al. 2022, "Model soups") and costs 
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +20,17 @@ from roadseg.errors import CheckpointError, ConfigError, DatasetError
 from roadseg.labels import VOID
 from roadseg.model.checkpoint import Checkpoint
 
-# Pixels of each picture that the temperature is fitted to, drawn by chance: neighbours say much the same.
+# Pixels of each picture that the calibration is fitted to, drawn by chance: neighbours say much the same.
 _PIXELS = 4096
+
+
+class Calibration(NamedTuple):
+    """What makes logits calibrated: division by `temperature`, and then `bias` added to those of class 1."""
+
+    temperature: float
+    """Above 1 where the network was too sure."""
+    bias: float
+    """Above 0 where it saw too little of class 1, the road; 0 for more than two classes."""
 
 
 def mean_of(checkpoints: Sequence[Checkpoint], shares: Sequence[float] = ()) -> Checkpoint:
@@ -64,11 +74,12 @@ def calibrate(
     *,
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Checkpoint, float]:
-    """Divide the logits by the temperature that makes the probabilities of `samples` most likely.
+) -> tuple[Checkpoint, Calibration]:
+    """Change the last layer such that the probabilities of `samples` are most likely.
 
-    Temperature scaling (Guo et al. 2017): no mask changes at threshold 0.5. Returns the calibrated checkpoint
-    and the temperature, which is above 1 where the network was too sure. Raises DatasetError without samples.
+    Of two classes also the border between them moves to where both are as likely, and masks with it (Platt
+    1999); of more, only the temperature is fitted (Guo et al. 2017), and no mask changes. Raises DatasetError
+    without samples.
     """
     if not samples:
         raise DatasetError("there are no pictures to calibrate on; choose a data set with a val split")
@@ -90,25 +101,35 @@ def calibrate(
         labels.append(label_N[drawn_M].long())
         if progress:
             progress(i + 1, len(samples))
-    temperature = fit_temperature(torch.cat(logits), torch.cat(labels))
+    fitted = fit_calibration(torch.cat(logits), torch.cat(labels))
     model = copy.deepcopy(checkpoint.model)
     with torch.no_grad():
         for parameter in model.head.parameters():
-            parameter.div_(temperature)
-    return replace(checkpoint, model=model), temperature
+            parameter.div_(fitted.temperature)
+        if fitted.bias:
+            assert model.head.bias is not None
+            model.head.bias.view(model.num_classes, -1)[1] += fitted.bias
+    return replace(checkpoint, model=model), fitted
 
 
-def fit_temperature(logits_NK: Tensor, label_N: Tensor) -> float:
-    """Return the T > 0 that minimises the cross-entropy of `logits / T`, which is convex in 1 / T."""
-    log_T = torch.zeros((), dtype=torch.float64, requires_grad=True)
+def fit_calibration(logits_NK: Tensor, label_N: Tensor) -> Calibration:
+    """Minimise the cross-entropy of `logits / T`, of two classes with a bias added to the second one's.
+
+    That is convex in 1 / T and the bias.
+    """
+    log_T, bias = (torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in range(2))
     logits_NK = logits_NK.double()
-    optimizer = torch.optim.LBFGS([log_T], max_iter=50, line_search_fn="strong_wolfe")
+    two = logits_NK.shape[1] == 2
+    optimizer = torch.optim.LBFGS(
+        [log_T, bias] if two else [log_T], max_iter=50, line_search_fn="strong_wolfe"
+    )
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        value = F.cross_entropy(logits_NK / log_T.exp(), label_N)
+        calm_NK = logits_NK / log_T.exp()
+        value = F.cross_entropy(calm_NK + torch.stack([-bias, bias]) / 2 if two else calm_NK, label_N)
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
-    return float(log_T.detach().exp())
+    return Calibration(float(log_T.detach().exp()), float(bias.detach()))
