@@ -319,6 +319,16 @@ def set_description(model: Any, **changes: object) -> None:
     entry.value = json.dumps({**json.loads(entry.value), **changes})
 
 
+def without_digest(model: Any) -> None:
+    """As whoever changes the weights on purpose would leave it."""
+    set_description(model, export={})
+
+
+def zero(model: Any) -> None:
+    largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    largest.raw_data = largest.raw_data[:1000] + bytes(len(largest.raw_data) - 1000)
+
+
 def lead_outside(model: Any) -> None:
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
@@ -354,6 +364,7 @@ def ask_for_a_terabyte(model: Any) -> None:
     one = numpy_helper.from_array(np.ones(1, np.float32), "one")
     last = model.graph.node[-1]
     kept, last.output[0] = last.output[0], "before"
+    without_digest(model)
     model.graph.initializer.append(sides)
     model.graph.node.extend(
         [
@@ -368,6 +379,7 @@ def work_for_ever(model: Any) -> None:
     weight = numpy_helper.from_array(np.eye(2048, dtype=np.float32), "square")
     last = model.graph.node[-1]
     kept, last.output[0] = last.output[0], "before"
+    without_digest(model)
     model.graph.initializer.append(weight)
     names = ["square", *(f"square{i}" for i in range(1000))]
     model.graph.node.extend(
@@ -395,6 +407,7 @@ FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "functions": (edited(lambda m: m.functions.add(name="f", domain="x")), "holds functions"),
     "sparse": (edited(lambda m: m.graph.sparse_initializer.add()), "sparse weights"),
     "not finite": (edited(spoil), "no finite numbers"),
+    "a page of zeros": (edited(zero), "it is damaged"),
     "a huge weight": (edited(inflate), "a weight is damaged"),
     "a huge tensor from a few bytes": (edited(ask_for_a_terabyte), "more than 4 GiB"),
     "an unknown operator": (

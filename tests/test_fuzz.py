@@ -169,7 +169,7 @@ def networks() -> dict[str, bytes]:
     from roadseg.model.onnx_file import described, trace
 
     checkpoint = tiny_checkpoint()
-    return {"tiny.onnx": described(trace(checkpoint), json.dumps({**checkpoint.description(), "export": {}}))}
+    return {"tiny.onnx": described(trace(checkpoint), {**checkpoint.description(), "export": {}})}
 
 
 def check_network(path: Path, case: Case) -> None:

@@ -1,6 +1,5 @@
 """From a checkpoint to the file of another runtime, written only if it does what the checkpoint does."""
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -155,7 +154,7 @@ def _make(
 ) -> tuple[list[bytes], Exported]:
     """The contents of the files that are to be written, and what a reader makes of them."""
     description = {**checkpoint.description(), "export": about}
-    files = [described(model, json.dumps(description))]
+    files = [described(model, description)]
     if kind == "openvino":
         from roadseg.model.openvino_file import converted
 

@@ -81,7 +81,7 @@ def read_exported(files: list[bytes], kind: ExportFormat, source: str) -> Export
         from roadseg.model.onnx_file import read
     else:
         from roadseg.model.openvino_file import read
-    text, start = read(files, source)
+    text, digest, start = read(files, source)
     if text is None:
         raise CheckpointError(
             f"{source}: has no description of roadseg's, so it is another program's. Use a file that "
@@ -90,10 +90,9 @@ def read_exported(files: list[bytes], kind: ExportFormat, source: str) -> Export
     try:
         content = parse_json(text)
         require_format(content, source)
-        if kind == "openvino" and content["export"]["weights_sha256"] != sha256(files[1]).hexdigest():
-            raise CheckpointError(
-                f"{source}: the .bin beside it is damaged, or another network's. Export it again."
-            )
+        if content["export"].get("weights_sha256", digest) != digest:  # earlier .onnx files have none
+            whose = "the .bin beside it is damaged, or another network's" if files[1:] else "it is damaged"
+            raise CheckpointError(f"{source}: {whose}. Export it again.")
         found = _described(content, kind, start, source, sha256(b"".join(files)).hexdigest())
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(

@@ -6,8 +6,10 @@ The graph takes `image`, uint8 RGB NHWC (batch, height, width, 3) of any size, a
 
 import copy
 import io
+import json
 import warnings
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, Final
 
 import numpy as np
@@ -68,16 +70,22 @@ def trace(checkpoint: Checkpoint) -> Any:
     return onnx.load_model_from_string(buffer.getvalue())
 
 
-def described(model: Any, description: str) -> bytes:
-    """Return the bytes of a file: `model` with `description` as its metadata."""
+def described(model: Any, description: dict[str, Any]) -> bytes:
+    """Return the bytes of a file: `model` with `description` as its metadata.
+
+    The description says what the weights must be (`export.weights_sha256`): a graph with damaged ones runs.
+    """
+    onnx = require("onnx", "onnx")
+    export = {**description["export"], "weights_sha256": _digest(_arrays(onnx, model))}
     del model.metadata_props[:]
-    model.metadata_props.add(key=METADATA_KEY, value=description)
+    model.metadata_props.add(key=METADATA_KEY, value=json.dumps({**description, "export": export}))
     data: bytes = model.SerializeToString()
     return data
 
 
-def read(files: list[bytes], source: str) -> tuple[str | None, Callable[[int, int], Run]]:
-    """Return the description in a file's bytes, if there is one, and the function that starts its network.
+def read(files: list[bytes], source: str) -> tuple[str | None, str, Callable[[int, int], Run]]:
+    """Return the description in a file's bytes, if there is one, the digest of its weights, and the function
+    that starts its network.
 
     Raises ExtraError, and CheckpointError when the file is damaged or could reach beyond itself.
     """
@@ -88,8 +96,7 @@ def read(files: list[bytes], source: str) -> tuple[str | None, Callable[[int, in
     except Exception as error:  # protobuf's errors have no public base, and differ between its builds
         raise CheckpointError(f"{source}: not a readable ONNX file; it is damaged or cut short.") from error
     described_as = {entry.key: entry.value for entry in model.metadata_props}.get(METADATA_KEY)
-    if described_as is not None:
-        _require_harmless(onnx, model, source)
+    digest = "" if described_as is None else _digest(_harmless_arrays(onnx, model, source))
 
     def start(threads: int, calls: int) -> Run:
         options = ort.SessionOptions()
@@ -124,21 +131,32 @@ def read(files: list[bytes], source: str) -> tuple[str | None, Callable[[int, in
 
         return run
 
-    return described_as, start
+    return described_as, digest, start
 
 
-def _require_harmless(onnx: Any, model: Any, source: str) -> None:
+def _tensors(model: Any) -> list[Any]:
+    """All weights and constants of a graph without loops and branches."""
+    attributes = [attribute for node in model.graph.node for attribute in node.attribute]
+    return [*model.graph.initializer, *(one.t for one in attributes if one.HasField("t"))]
+
+
+def _arrays(onnx: Any, model: Any) -> list[NDArray[Any]]:
+    return [onnx.numpy_helper.to_array(tensor) for tensor in _tensors(model)]
+
+
+def _digest(arrays: list[NDArray[Any]]) -> str:
+    return sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+
+
+def _harmless_arrays(onnx: Any, model: Any, source: str) -> list[NDArray[Any]]:
     """A stranger's graph may compute, once through, on what is in its own file; anything more is refused."""
-    tensors = list(model.graph.initializer)
     reason = "functions" if model.functions else "sparse weights" if model.graph.sparse_initializer else ""
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx"):
             reason = f"the operator {node.domain}.{node.op_type}, which is not ONNX's own"
-        for attribute in node.attribute:
-            if attribute.HasField("g") or attribute.graphs:
-                reason = f"loops or branches ({node.op_type})"
-            tensors += [attribute.t] if attribute.HasField("t") else []
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors):
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            reason = f"loops or branches ({node.op_type})"
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
         reason = "weights in other files"
     if reason:
         raise CheckpointError(
@@ -146,8 +164,9 @@ def _require_harmless(onnx: Any, model: Any, source: str) -> None:
             "`roadseg export` wrote."
         )
     try:
-        arrays = [onnx.numpy_helper.to_array(tensor) for tensor in tensors]
+        arrays = _arrays(onnx, model)
     except Exception as error:  # sizes that do not fit, unknown types: it raises about anything
         raise CheckpointError(f"{source}: a weight is damaged ({first_line(error)}).") from error
     if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
         raise CheckpointError(f"{source}: some weights are no finite numbers; the file is damaged.")
+    return arrays

@@ -33,8 +33,9 @@ def converted(onnx_data: bytes, description: dict[str, Any]) -> list[bytes]:
         return [xml.read_bytes(), xml.with_suffix(".bin").read_bytes()]
 
 
-def read(files: list[bytes], source: str) -> tuple[str | None, Callable[[int, int], Run]]:
-    """Return the description in the files, if there is one, and the function that starts the network.
+def read(files: list[bytes], source: str) -> tuple[str | None, str, Callable[[int, int], Run]]:
+    """Return the description in the files, if there is one, the digest of the weights, and the function that
+    starts the network.
 
     Raises ExtraError, and CheckpointError when a file is damaged.
     """
@@ -72,4 +73,4 @@ def read(files: list[bytes], source: str) -> tuple[str | None, Callable[[int, in
 
         return run
 
-    return text, start
+    return text, hashlib.sha256(weights).hexdigest(), start
