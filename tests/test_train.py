@@ -452,8 +452,10 @@ def test_a_share_of_no_teacher_is_refused() -> None:
 
 
 def test_a_recipe_is_a_start_that_options_override(cityscapes: Path, tmp_path: Path) -> None:
-    assert TrainConfig.from_dict(read_recipe("cityscapes19-small")).model == "small"
-    assert TrainConfig.from_dict(read_recipe("road-small")).imgsz == 640
+    for name, model in (("cityscapes19-small", "small"), ("cityscapes19-base", "base")):
+        assert TrainConfig.from_dict(read_recipe(name)).model == model
+    for name, imgsz in (("road-small", 640), ("road-base", 512)):
+        assert TrainConfig.from_dict(read_recipe(name)).imgsz == imgsz
     mine = tmp_path / "mine.json"
     mine.write_text(json.dumps(recipe(cityscapes, epochs=1, loss="ohem", workers=0).to_dict()))
     command = ["train", "--recipe", str(mine), "--runs", str(tmp_path), "--name", "run", "--loss", "ce"]
