@@ -116,7 +116,7 @@ def test_what_fails_to_compile_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         raise subprocess.CalledProcessError(1, "g++")
 
     monkeypatch.setattr(backend_module, "require_compiler", lambda device: None)
-    monkeypatch.setattr(torch, "compile", lambda model, dynamic: refuse)
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic, options: refuse)
     predictor = Predictor(tiny_checkpoint(), InferConfig(device="cpu", compile=True))
     with pytest.raises(ExtraError, match=r"torch.compile fails on the network \(Command 'g\+\+'.*--compile"):
         predictor.predict([street(0)[0]])

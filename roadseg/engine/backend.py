@@ -24,6 +24,9 @@ _MOST_CALLS = 8
 _CPU_BATCH: Final = 2
 # And on Apple's GPU, which nobody has measured for us.
 _MPS_BATCH: Final = 8
+# How torch.compile goes about it on the CPU: the weights become constants, laid out for their kernels, and
+# kernels are called from C++, for Python's lock would keep calls side by side apart.
+_CPU_COMPILED: Final[dict[str, Any]] = {"freezing": True, "cpp_wrapper": True}
 
 
 class Backend(Protocol):
@@ -78,7 +81,9 @@ class TorchBackend:
         if config.compile:
             require_compiler(self.device)
         # each shape by itself: code for sizes that are not known yet is slower
-        self._compiled = torch.compile(self._model, dynamic=False) if config.compile else None
+        options = _CPU_COMPILED if self.device.type == "cpu" else None
+        compiled = torch.compile(self._model, dynamic=False, options=options) if config.compile else None
+        self._compiled = compiled
         self._compile_seconds = 0.0
         self._graph = self.device.type == "cuda"
         prepared = self._compiled is not None or self._graph
