@@ -1,18 +1,22 @@
 """Fixtures that every test may use: a tiny Cityscapes tree, a tiny checkpoint, and seeds."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from roadseg.config import UNetConfig
 from roadseg.labels import get_scheme
 from roadseg.model.checkpoint import Checkpoint, save_checkpoint
-from roadseg.model.unet import build_model
+from roadseg.model.unet import RoadNet, build_model
 
 UInt8 = NDArray[np.uint8]
 
@@ -69,6 +73,17 @@ def tiny_checkpoint(scheme: str = "road", **shape: object) -> Checkpoint:
     config = UNetConfig(**settings)  # type: ignore[arg-type]
     classes = get_scheme(scheme)
     return Checkpoint(build_model(config, classes.num_classes).eval(), classes, imgsz=96)
+
+
+def losses(count: int = 2) -> list[Callable[[RoadNet], Tensor]]:
+    """What a network of two classes loses on each of some batches of noise."""
+
+    def loss(seed: int, model: RoadNet) -> Tensor:
+        chance = torch.Generator().manual_seed(seed)
+        image_BCHW = 255 * torch.rand(2, 3, 64, 64, generator=chance)
+        return F.cross_entropy(model(image_BCHW), torch.randint(0, 2, (2, 64, 64), generator=chance))
+
+    return [partial(loss, seed) for seed in range(count)]
 
 
 @pytest.fixture

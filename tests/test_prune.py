@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from conftest import tiny_checkpoint, write_png
+from conftest import losses, tiny_checkpoint, write_png
 from jsonschema import Draft202012Validator
 from test_checkpoint import Bomb
 from torch import nn
@@ -85,8 +85,8 @@ def layers(model: nn.Module) -> dict[str, str]:
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_the_round_trip_of_every_architecture(shape: dict[str, Any], suffix: str, tmp_path: Path) -> None:
     model = network(**shape)
-    small = keep_channels(model, 0.8)
-    whole, left = (rank(given).channels for given in (model, small))
+    small = keep_channels(model, 0.8, losses())
+    whole, left = (rank(given, losses()).channels for given in (model, small))
     assert 0.8 * whole - 8 < left <= 0.8 * whole
     assert parameters(small) < parameters(model)
     assert macs(small, (64, 64)) < 0.95 * macs(model, (64, 64))
@@ -103,10 +103,10 @@ def test_the_round_trip_of_every_architecture(shape: dict[str, Any], suffix: str
     image = picture()
     assert torch.equal(again(image), small(image))
     assert layers(again) == layers(small)  # each says the same of itself
-    torch.testing.assert_close(copy.deepcopy(again).fold()(image), small(image), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(copy.deepcopy(again).fold()(image), small(image), rtol=1e-4, atol=1e-3)
     again.train()(torch.rand(2, 3, 64, 64) * 255).square().mean().backward()
     assert [name for name, p in again.named_parameters() if p.grad is None] == []
-    twice = keep_channels(load_checkpoint(path).model, 0.98)  # what was pruned can be pruned again
+    twice = keep_channels(load_checkpoint(path).model, 0.98, losses())  # what was pruned can be pruned again
     assert parameters(twice) < parameters(small)
 
 
@@ -115,7 +115,7 @@ def test_outputs_are_those_of_the_network_with_the_channels_zeroed(shape: dict[s
     """Every layer loses its least important block; zeroed by hand, by their names, in the whole network."""
     model = network(**shape)
     last: dict[str, Block] = {}
-    for block in rank(model).blocks:
+    for block in rank(model, losses()).blocks:
         last.setdefault(block.layer, block)
     small = remove(model, list(last.values()))
     zeroed = copy.deepcopy(model).eval()  # torch.fx's copies are in training mode
@@ -160,8 +160,30 @@ def test_what_is_least_important_goes_first() -> None:
     with torch.no_grad():
         for name, tensor in model.stages[1][1].body[0].named_parameters():
             tensor[3:11] *= 1e-3 if name == "conv.weight" else 0
-    first = rank(model).blocks[0]
+    first = rank(model, losses()).blocks[0]
     assert (first.layer, sorted(first.channels)) == ("stages.1.1.body.0.conv", list(range(3, 11)))
+
+
+def test_importance_is_what_the_loss_would_change() -> None:
+    """Of the last convolution before the head, by hand: the loss is linear in what it puts out."""
+    model = build_model(UNetConfig(architecture="classic", widths=(16,), depths=(0,)), 2).eval()
+    image = picture()
+
+    def loss(network: RoadNet) -> torch.Tensor:
+        return network(image)[:, 1].sum()
+
+    blocks = [block for block in rank(model, [loss]).blocks if block.layer == "encoder.0.1.conv"]
+    (block,) = blocks  # of two, one stays
+    changes = []
+    for channel in range(16):
+        without = copy.deepcopy(model)
+        with torch.no_grad():
+            for tensor in without.encoder[0][1].norm.parameters():
+                tensor[channel] = 0
+            changes.append(float(loss(model) - loss(without)) ** 2)
+    assert sorted(block.channels) == sorted(sorted(range(16), key=lambda i: changes[i])[:8])
+    saved = (macs(model, (2, 2)) - macs(remove(model, [block]), (2, 2))) / 8
+    assert block.score == pytest.approx(sum(sorted(changes)[:8]) / 8 / saved, rel=1e-3)
 
 
 def test_until_it_is_fast_enough_and_no_further() -> None:
@@ -173,17 +195,17 @@ def test_until_it_is_fast_enough_and_no_further() -> None:
         asked.append(whole / macs(other, (64, 64)))
         return asked[-1]
 
-    small = reach_speed(model, 1.5, speed)
+    small = reach_speed(model, 1.5, speed, losses())
     reached = whole / macs(small, (64, 64))
     assert reached == min(value for value in asked if value >= 1.5)
     assert max((value for value in asked if value < 1.5), default=1) < reached
     with pytest.raises(RoadsegError, match=r"at most .* times as fast"):
-        reach_speed(model, 500, speed)
+        reach_speed(model, 500, speed, losses())
 
 
 def test_pruning_to_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="a layer would vanish"):
-        keep_channels(network(), 0.05)
+        keep_channels(network(), 0.05, losses())
     for settings, wrong in (
         ({"keep": 0.0}, "nothing is left"),
         ({"keep": 1.0}, "where all is"),
@@ -215,7 +237,7 @@ def test_macs_by_hand() -> None:
 
 
 def test_only_networks_pruned_alike_are_averaged() -> None:
-    small = road(keep_channels(network(), 0.6))
+    small = road(keep_channels(network(), 0.6, losses()))
     assert mean_of([small, small]).model.pruned
     with pytest.raises(CheckpointError, match="another network"):
         mean_of([small, road(network())])
@@ -224,7 +246,7 @@ def test_only_networks_pruned_alike_are_averaged() -> None:
 @pytest.fixture
 def small_file(tmp_path: Path) -> Path:
     path = tmp_path / "small.pt"
-    save_checkpoint(road(keep_channels(network(norm="group", block="separable"), 0.6)), path)
+    save_checkpoint(road(keep_channels(network(norm="group", block="separable"), 0.6, losses())), path)
     return path
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import pytest
 import torch
-from conftest import street, write_png
+from conftest import losses, street, write_png
 from test_export import invoke, ready, shares_equal
 
 from roadseg.engine.channels import keep_channels
@@ -20,7 +20,7 @@ DRIVE = Path(__file__).parents[1] / "samples" / "drive.mp4"
 def pruned(tmp_path: Path) -> Path:
     """A checkpoint file of a network that has lost two fifths of its channels."""
     whole = ready(widths=(16, 24, 32), depths=(1, 1, 1))
-    small = keep_channels(whole.model, 0.6)
+    small = keep_channels(whole.model, 0.6, losses())
     torch.nn.init.normal_(small.head.weight)  # masks that are neither empty nor full
     path = tmp_path / "pruned.pt"
     save_checkpoint(Checkpoint(small, whole.scheme, imgsz=96), path)

@@ -1,23 +1,25 @@
 """Structured pruning: channels are removed, eight at a time, so that a network really is smaller and faster.
 
 Which channels of which layers can only go together, torch-pruning's dependency graph tells (Fang et al.,
-"DepGraph", CVPR 2023). The importance of a channel is the L2 norm of all weights that would go with it,
-relative to the mean of its layers. All layers compete in one ranking: on the bundled weights that kept more
-of the road, at equal MACs, than the same share of every layer did, or than importance per multiplication,
-which empties the first layers.
+"DepGraph", CVPR 2023). The importance of a channel is what the loss would change without it, to the first
+order and squared, mean over batches (Molchanov et al., "Importance estimation for neural network pruning",
+CVPR 2019), here at its gates: of y = w x + b, w dL/dw + b dL/db is y dL/dy. Blocks are ranked by that over
+the multiplications that go with them. Of `road-base`, with 0.7 of these left and nothing finetuned, 88 points
+of road IoU are left on Cityscapes val; by the L2 norm of the weights, none are.
 """
 
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from roadseg.engine.cost import macs
 from roadseg.errors import ConfigError, RoadsegError
 from roadseg.model.pruned import sync_layers
 from roadseg.model.unet import RoadNet
@@ -25,6 +27,9 @@ from roadseg.model.unet import RoadNet
 # oneDNN and tensor cores compute blocks of 8, and our GroupNorms have groups of 8. With 0.6 of the bundled
 # network's MACs left, it is 1.45 times as fast where channels go by eights, and 1.23 times where one by one.
 BLOCK: Final = 8
+
+Loss = Callable[[RoadNet], Tensor]
+"""What a network loses on a batch of its own: a scalar."""
 
 
 @dataclass(frozen=True)
@@ -45,26 +50,80 @@ class Ranking:
     """Of all layers together, coupled ones counted once."""
 
 
-def rank(model: RoadNet) -> Ranking:
+def rank(model: RoadNet, losses: Sequence[Loss]) -> Ranking:
     """Rank the blocks of `model`. A group norm's blocks are its groups, so that the others stay the same."""
     library = _library()
-    importance = library.importance.GroupMagnitudeImportance(p=2)
+    network = copy.deepcopy(model).eval().requires_grad_()
+    groups = list(_groups(library, _graph(library, network), network))
+    scores = _importance(network, groups, losses)
     blocks: list[Block] = []
-    total = 0
-    for name, group, channels in _groups(library, _graph(library, model), model):
-        total += channels
-        if any(_has_wide_groups(step.target.module) for step, _ in group):
+    for name, group, channels in groups:
+        modules = [step.target.module for step, _ in group]
+        if any(_has_wide_groups(module) for module in modules):
             continue  # RegNet's: a group could go only as a whole
-        score = importance(group)
-        grouped = any(isinstance(step.target.module, nn.GroupNorm) for step, _ in group)
+        grouped = any(isinstance(module, nn.GroupNorm) for module in modules)
         if grouped and channels % BLOCK:
             continue  # its groups have another size: nothing can go without touching the rest
-        order = torch.arange(channels) if grouped else score.argsort()
+        order = torch.arange(channels) if grouped else scores[name].argsort()
         # the odd ones first, so that whole blocks are left
-        parts = order.split([channels % BLOCK] * (channels % BLOCK > 0) + [BLOCK] * (channels // BLOCK))
-        sums = sorted((float(score[part].mean()), part.tolist()) for part in parts)
+        sizes = [channels % BLOCK] * (channels % BLOCK > 0) + [BLOCK] * (channels // BLOCK)
+        parts = torch.split(order, sizes)
+        sums = sorted((float(scores[name][part].mean()), part.tolist()) for part in parts)
         blocks += [Block(name, tuple(part), value) for value, part in sums[:-1]]
-    return Ranking(sorted(blocks, key=lambda block: block.score), total)
+    saved = _saved(model, blocks)
+    blocks = [replace(block, score=block.score / saved[block.layer]) for block in blocks]
+    return Ranking(sorted(blocks, key=lambda block: block.score), sum(count for _, _, count in groups))
+
+
+def _importance(
+    network: RoadNet, groups: Sequence[tuple[str, Any, int]], losses: Sequence[Loss]
+) -> dict[str, Tensor]:
+    """Layer -> the importance of each of its outputs and of what is coupled to it, summed over the losses."""
+    layers = dict(network.named_modules())
+    gates = {
+        name: _gates(layers[name], [step.target.module for step, _ in group]) for name, group, _ in groups
+    }
+    importance = {name: torch.zeros(channels) for name, _, channels in groups}
+    for loss in losses:
+        network.zero_grad()
+        loss(network).backward()  # type: ignore[no-untyped-call]
+        for name, norms in gates.items():
+            importance[name] += torch.stack([_change(norm) for norm in norms]).sum(0).square()
+    return importance
+
+
+def _gates(layer: nn.Module, coupled: Sequence[nn.Module]) -> list[nn.Module]:
+    """The norms of the outputs of `layer` and of all that is coupled to it; without one, itself."""
+    norms = [module for module in coupled if isinstance(module, nn.BatchNorm2d | nn.GroupNorm)]
+    return [norm for norm in dict.fromkeys(norms) if len(norm.weight) == _outputs(layer)] or [layer]
+
+
+def _outputs(layer: nn.Module) -> int:
+    assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+    return layer.out_channels
+
+
+@torch.no_grad()
+def _change(layer: Any) -> Tensor:
+    """What the loss changes, to the first order, without each output of `layer`, which has its gradients."""
+    change: Tensor = layer.weight * layer.weight.grad
+    if isinstance(layer, nn.ConvTranspose2d):
+        change = change.transpose(0, 1)
+    change = change.flatten(1).sum(1) if change.ndim > 1 else change
+    if layer.bias is not None:
+        change = change + layer.bias * layer.bias.grad
+    return change
+
+
+def _saved(model: RoadNet, blocks: Sequence[Block]) -> dict[str, float]:
+    """Layer -> the multiplications that go with each of its channels."""
+    size = (2 * model.config.stride,) * 2
+    whole = macs(model, size)
+    one_of_each = {block.layer: block for block in blocks}
+    return {
+        name: max(1, whole - macs(remove(model, [block]), size)) / len(block.channels)
+        for name, block in one_of_each.items()
+    }
 
 
 def remove(model: RoadNet, blocks: Sequence[Block]) -> RoadNet:
@@ -83,9 +142,9 @@ def remove(model: RoadNet, blocks: Sequence[Block]) -> RoadNet:
     return smaller
 
 
-def keep_channels(model: RoadNet, keep: float) -> RoadNet:
+def keep_channels(model: RoadNet, keep: float, losses: Sequence[Loss]) -> RoadNet:
     """Return `model` with at most the share `keep` of its channels. ConfigError when a layer would vanish."""
-    ranking = rank(model)
+    ranking = rank(model, losses)
     left = [ranking.channels, *_left(ranking)]
     count = next((i for i, channels in enumerate(left) if channels <= keep * ranking.channels), None)
     if count is None:
@@ -96,12 +155,14 @@ def keep_channels(model: RoadNet, keep: float) -> RoadNet:
     return remove(model, ranking.blocks[:count])
 
 
-def reach_speed(model: RoadNet, speedup: float, speed: Callable[[RoadNet], float]) -> RoadNet:
+def reach_speed(
+    model: RoadNet, speedup: float, speed: Callable[[RoadNet], float], losses: Sequence[Loss]
+) -> RoadNet:
     """Return `model` with as few blocks less as make it `speedup` times as fast, by `speed`, which measures.
 
     RoadsegError when it never gets that fast.
     """
-    blocks = rank(model).blocks
+    blocks = rank(model, losses).blocks
     best = speed(remove(model, blocks))
     if best < speedup:
         raise RoadsegError(

@@ -1,17 +1,25 @@
 """`prune`: a smaller network out of a trained one, finetuned, with what it lost and won."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Final
+
+import torch
+from torch import Tensor
 
 from roadseg.config import InferConfig, PruneConfig, TrainConfig
 from roadseg.documents import header, to_json
-from roadseg.engine.channels import keep_channels, reach_speed, require_library, zero_weights
+from roadseg.engine.channels import Loss, keep_channels, reach_speed, require_library, zero_weights
 from roadseg.engine.cost import Cost, costs, speed
+from roadseg.engine.distributed import ALONE
 from roadseg.engine.evaluate import evaluate
 from roadseg.engine.listener import TrainListener
+from roadseg.engine.loading import Batches
+from roadseg.engine.losses import SegmentationLoss
 from roadseg.engine.predict import Predictor
 from roadseg.engine.sources import Source, find_sources, primary_score
 from roadseg.engine.train import Trainer
@@ -22,6 +30,8 @@ from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoin
 from roadseg.model.unet import RoadNet
 
 REPORT = "prune.json"
+# Batches that the importance of channels is taken from.
+_JUDGED_BATCHES: Final = 32
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,10 @@ def prune_network(
     size = predictor.input_size(first.shape[0], first.shape[1])
 
     model = _prune(
-        checkpoint.model, config, lambda other: speed(checkpoint.model, other, size, predictor.device)
+        checkpoint,
+        config,
+        lambda other: speed(checkpoint.model, other, size, predictor.device),
+        _losses(checkpoint, finetuning, sources),
     )
     found = [("before", checkpoint, _scores(predictor, sources, finetuning, listener))]
     pruned = replace(checkpoint, model=model, recipe=finetuning.to_dict())
@@ -111,11 +124,41 @@ def prune_network(
     return result
 
 
-def _prune(model: RoadNet, config: PruneConfig, speed_of: Any) -> RoadNet:
+def _prune(
+    checkpoint: Checkpoint,
+    config: PruneConfig,
+    speed_of: Callable[[RoadNet], float],
+    losses: Callable[[], list[Loss]],
+) -> RoadNet:
+    model = checkpoint.model
     if config.speedup is not None:
-        return reach_speed(model, config.speedup, speed_of)
+        return reach_speed(model, config.speedup, speed_of, losses())
     assert config.keep is not None
-    return (zero_weights if config.unstructured else keep_channels)(model, config.keep)
+    return (
+        zero_weights(model, config.keep)
+        if config.unstructured
+        else keep_channels(model, config.keep, losses())
+    )
+
+
+def _losses(
+    checkpoint: Checkpoint, finetuning: TrainConfig, sources: Sequence[Source]
+) -> Callable[[], list[Loss]]:
+    """Of the first batches of the finetuning, which channels are judged by; read when it is called."""
+
+    def read() -> list[Loss]:
+        samples = [sample for source in sources for sample in source.train]
+        cpu = torch.device("cpu")
+        batches = Batches(samples, checkpoint.scheme, replace(finetuning, workers=0), ALONE, cpu)
+        loss = SegmentationLoss(finetuning.loss)
+
+        def of(image_BCHW: Tensor, label_BHW: Tensor, model: RoadNet) -> Tensor:
+            value: Tensor = loss(model(image_BCHW), label_BHW)
+            return value
+
+        return [partial(of, *batch) for (batch,) in islice(batches.steps(1), _JUDGED_BATCHES)]
+
+    return read
 
 
 def _scores(
