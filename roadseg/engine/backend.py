@@ -21,7 +21,7 @@ from roadseg.model.exported import Exported, Run
 # Calls of the network at a time on the CPU: more of them hold more memory, and share its bandwidth.
 _MOST_CALLS = 8
 # Pictures to a call on the CPU, where several calls are in work at once: more make no picture faster.
-_CPU_BATCH: Final = 2
+CPU_BATCH: Final = 2
 # And on Apple's GPU, which nobody has measured for us.
 _MPS_BATCH: Final = 8
 # How torch.compile goes about it on the CPU: the weights become constants, laid out for their kernels, and
@@ -97,7 +97,7 @@ class TorchBackend:
 
     def batch_size(self, imgsz: int) -> int:
         if self.device.type != "cuda":
-            return _CPU_BATCH if self.device.type == "cpu" else _MPS_BATCH
+            return CPU_BATCH if self.device.type == "cpu" else _MPS_BATCH
         picture_1CHW = torch.zeros(1, 3, imgsz, imgsz, dtype=torch.uint8, device=self.device)
         with torch.inference_mode():
             return find_batch_size(lambda image_BCHW: self._plain(_channels_last(image_BCHW)), picture_1CHW)
@@ -191,7 +191,7 @@ class RuntimeBackend:
         return _cpu_threads(lambda count: setattr(self._of_thread, "count", count))
 
     def batch_size(self, imgsz: int) -> int:
-        return _CPU_BATCH
+        return CPU_BATCH
 
     def facts(self) -> dict[str, Any]:
         return {"runtime": self._exported.kind, "precision": self._exported.export["precision"]}

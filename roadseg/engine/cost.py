@@ -3,12 +3,14 @@
 import copy
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from roadseg.engine.backend import CPU_BATCH
 from roadseg.engine.device import wait
 from roadseg.model.unet import RoadNet
 
@@ -30,7 +32,10 @@ class Cost:
 
 
 def costs(models: Sequence[RoadNet], size: tuple[int, int], device: torch.device) -> list[Cost]:
-    """Measure networks side by side on pictures of `size` (height, width), as the Predictor runs them."""
+    """Measure networks side by side on pictures of `size` (height, width), as `segment` and `video` run them.
+
+    On a CPU that is two pictures a call, which computes on one core.
+    """
     seconds = _seconds(models, size, device)
     return [
         Cost(
@@ -64,16 +69,29 @@ def _ratio(first: Sequence[float], other: Sequence[float]) -> float:
 
 @torch.inference_mode()
 def _seconds(models: Sequence[RoadNet], size: tuple[int, int], device: torch.device) -> list[list[float]]:
-    """Seconds of each network in each round; the networks take turns."""
-    picture = torch.zeros(1, 3, *size, device=device).contiguous(memory_format=torch.channels_last)
+    """Seconds that each network takes for a picture in each round; the networks take turns."""
+    batch = CPU_BATCH if device.type == "cpu" else 1
+    pictures = torch.zeros(batch, 3, *size, device=device).contiguous(memory_format=torch.channels_last)
     ready = [copy.deepcopy(model).fold().to(device, memory_format=torch.channels_last) for model in models]  # type: ignore[call-overload]
     seconds: list[list[float]] = [[] for _ in ready]
-    for turn in range(ROUNDS + 1):
-        for model, own in zip(ready, seconds, strict=True):
-            wait(device)
-            start = time.perf_counter()
-            model(picture)
-            wait(device)
-            if turn:
-                own.append(time.perf_counter() - start)
+    with _one_thread() if device.type == "cpu" else nullcontext():
+        for turn in range(ROUNDS + 1):
+            for model, own in zip(ready, seconds, strict=True):
+                wait(device)
+                start = time.perf_counter()
+                model(pictures)
+                wait(device)
+                if turn:
+                    own.append((time.perf_counter() - start) / batch)
     return seconds
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A call of the network has a core for itself in `segment` and `video`: others run beside it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
