@@ -36,6 +36,7 @@ from roadseg.report.html.page import (
 )
 from roadseg.report.html.segmentation import segment_page
 from roadseg.report.html.tally import Tally
+from roadseg.report.html.training import train_page
 from roadseg.report.html.video import video_page
 from roadseg.report.run import Row, RunReport
 
@@ -440,3 +441,13 @@ def test_rows_beyond_what_a_browser_sorts_at_once(monkeypatch: pytest.MonkeyPatc
     assert [len(table.rows) for table in (failed, every)] == [3, 3]
     assert "The first 3; the CSV file beside this page has all." in every.note
     assert failed.title == "5 inputs failed"
+
+
+def test_a_training_of_no_time_has_no_speed(tmp_path: Path) -> None:
+    """Epochs of tiny data sets take less than the tenth of a second that results.csv keeps."""
+    (tmp_path / "config.json").write_text('{"epochs": 1}')
+    (tmp_path / "results.csv").write_text("epoch,lr,loss,score,skipped,seconds\n1,0.1,0.5,,0,0.0\n")
+    page = train_page(tmp_path, ran={"pictures": 2})
+    assert "speed" not in str(page.facts).casefold()
+    (tmp_path / "results.csv").write_text("epoch,lr,loss,score,skipped,seconds\n1,0.1,0.5,,0,0.1\n")
+    assert "20.0 pictures/s" in str(train_page(tmp_path, ran={"pictures": 2}).facts)

@@ -83,7 +83,7 @@ def train_page(
     course = read_course(folder)
     config, rows, best, seconds = course.config, course.rows, course.best, course.seconds
     told = {key: config[key] for key in _FIRST if key in config} | dict(ran or {})
-    if "pictures" in told:
+    if "pictures" in told and seconds:  # kept in tenths of a second, of which tiny epochs take none
         told["speed"] = f"{told['pictures'] * len(rows) / seconds:.1f} pictures/s, validation included"
     page = Page(
         command="train",
