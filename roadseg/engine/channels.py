@@ -5,12 +5,12 @@ Which channels of which layers can only go together, torch-pruning's dependency 
 order and squared, mean over batches (Molchanov et al., "Importance estimation for neural network pruning",
 CVPR 2019), here at its gates: of y = w x + b, w dL/dw + b dL/db is y dL/dy. Blocks are ranked by that over
 the multiplications that go with them. Of `road-base`, with 0.7 of these left and nothing finetuned, 88 points
-of road IoU are left on Cityscapes val; by the L2 norm of the weights, none are.
+of road IoU are left on 60 pictures of Cityscapes val; by the L2 norm of the weights, none are.
 """
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Final
@@ -50,10 +50,10 @@ class Ranking:
     """Of all layers together, coupled ones counted once."""
 
 
-def rank(model: RoadNet, losses: Sequence[Loss]) -> Ranking:
+def rank(model: RoadNet, losses: Iterable[Loss]) -> Ranking:
     """Rank the blocks of `model`. A group norm's blocks are its groups, so that the others stay the same."""
     library = _library()
-    network = copy.deepcopy(model).eval().requires_grad_()
+    network = copy.deepcopy(model)
     groups = list(_groups(library, _graph(library, network), network))
     scores = _importance(network, groups, losses)
     blocks: list[Block] = []
@@ -76,7 +76,7 @@ def rank(model: RoadNet, losses: Sequence[Loss]) -> Ranking:
 
 
 def _importance(
-    network: RoadNet, groups: Sequence[tuple[str, Any, int]], losses: Sequence[Loss]
+    network: RoadNet, groups: Sequence[tuple[str, Any, int]], losses: Iterable[Loss]
 ) -> dict[str, Tensor]:
     """Layer -> the importance of each of its outputs and of what is coupled to it, summed over the losses."""
     layers = dict(network.named_modules())
@@ -92,15 +92,10 @@ def _importance(
     return importance
 
 
-def _gates(layer: nn.Module, coupled: Sequence[nn.Module]) -> list[nn.Module]:
+def _gates(layer: Any, coupled: Sequence[nn.Module]) -> list[nn.Module]:
     """The norms of the outputs of `layer` and of all that is coupled to it; without one, itself."""
     norms = [module for module in coupled if isinstance(module, nn.BatchNorm2d | nn.GroupNorm)]
-    return [norm for norm in dict.fromkeys(norms) if len(norm.weight) == _outputs(layer)] or [layer]
-
-
-def _outputs(layer: nn.Module) -> int:
-    assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-    return layer.out_channels
+    return [norm for norm in dict.fromkeys(norms) if len(norm.weight) == layer.out_channels] or [layer]
 
 
 @torch.no_grad()
@@ -142,7 +137,7 @@ def remove(model: RoadNet, blocks: Sequence[Block]) -> RoadNet:
     return smaller
 
 
-def keep_channels(model: RoadNet, keep: float, losses: Sequence[Loss]) -> RoadNet:
+def keep_channels(model: RoadNet, keep: float, losses: Iterable[Loss]) -> RoadNet:
     """Return `model` with at most the share `keep` of its channels. ConfigError when a layer would vanish."""
     ranking = rank(model, losses)
     left = [ranking.channels, *_left(ranking)]
@@ -156,7 +151,7 @@ def keep_channels(model: RoadNet, keep: float, losses: Sequence[Loss]) -> RoadNe
 
 
 def reach_speed(
-    model: RoadNet, speedup: float, speed: Callable[[RoadNet], float], losses: Sequence[Loss]
+    model: RoadNet, speedup: float, speed: Callable[[RoadNet], float], losses: Iterable[Loss]
 ) -> RoadNet:
     """Return `model` with as few blocks less as make it `speedup` times as fast, by `speed`, which measures.
 

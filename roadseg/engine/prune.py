@@ -1,6 +1,6 @@
 """`prune`: a smaller network out of a trained one, finetuned, with what it lost and won."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
@@ -94,7 +94,7 @@ def prune_network(
     size = predictor.input_size(first.shape[0], first.shape[1])
 
     model = _prune(
-        checkpoint,
+        checkpoint.model,
         config,
         lambda other: speed(checkpoint.model, other, size, predictor.device),
         _losses(checkpoint, finetuning, sources),
@@ -125,40 +125,29 @@ def prune_network(
 
 
 def _prune(
-    checkpoint: Checkpoint,
-    config: PruneConfig,
-    speed_of: Callable[[RoadNet], float],
-    losses: Callable[[], list[Loss]],
+    model: RoadNet, config: PruneConfig, speed_of: Callable[[RoadNet], float], losses: Iterable[Loss]
 ) -> RoadNet:
-    model = checkpoint.model
     if config.speedup is not None:
-        return reach_speed(model, config.speedup, speed_of, losses())
+        return reach_speed(model, config.speedup, speed_of, losses)
     assert config.keep is not None
-    return (
-        zero_weights(model, config.keep)
-        if config.unstructured
-        else keep_channels(model, config.keep, losses())
-    )
+    if config.unstructured:
+        return zero_weights(model, config.keep)
+    return keep_channels(model, config.keep, losses)
 
 
-def _losses(
-    checkpoint: Checkpoint, finetuning: TrainConfig, sources: Sequence[Source]
-) -> Callable[[], list[Loss]]:
-    """Of the first batches of the finetuning, which channels are judged by; read when it is called."""
+def _losses(checkpoint: Checkpoint, finetuning: TrainConfig, sources: Sequence[Source]) -> Iterator[Loss]:
+    """Of the first batches of the finetuning, one after the other: what channels are judged by."""
+    samples = [sample for source in sources for sample in source.train]
+    own = replace(finetuning, workers=0)
+    batches = Batches(samples, checkpoint.scheme, own, ALONE, torch.device("cpu"))
+    loss = SegmentationLoss(finetuning.loss)
 
-    def read() -> list[Loss]:
-        samples = [sample for source in sources for sample in source.train]
-        cpu = torch.device("cpu")
-        batches = Batches(samples, checkpoint.scheme, replace(finetuning, workers=0), ALONE, cpu)
-        loss = SegmentationLoss(finetuning.loss)
+    def of(image_BCHW: Tensor, label_BHW: Tensor, model: RoadNet) -> Tensor:
+        value: Tensor = loss(model(image_BCHW), label_BHW)
+        return value
 
-        def of(image_BCHW: Tensor, label_BHW: Tensor, model: RoadNet) -> Tensor:
-            value: Tensor = loss(model(image_BCHW), label_BHW)
-            return value
-
-        return [partial(of, *batch) for (batch,) in islice(batches.steps(1), _JUDGED_BATCHES)]
-
-    return read
+    for (batch,) in islice(batches.steps(1), _JUDGED_BATCHES):
+        yield partial(of, *batch)
 
 
 def _scores(
