@@ -166,6 +166,16 @@ _CAMVID_MEMBERS: Final = {
     "Pedestrian": ("Animal", "CartLuggagePram", "Child"),
     "Bicyclist": ("MotorcycleScooter",),
 }
+# Cityscapes' names as the 7 groups of IDD Lite; terrain is what IDD calls non-drivable fallback. Source: the
+# label hierarchy of IDD (Varma et al. 2019), level 1 of `anue_labels.py` in its tools.
+_IDD7_MEMBERS: Final = {
+    "drivable": ("road",),
+    "non-drivable": ("sidewalk", "terrain"),
+    "living things": ("person", "rider"),
+    "vehicles": ("car", "truck", "bus", "train", "motorcycle", "bicycle"),
+    "roadside objects": ("wall", "fence", "pole", "traffic light", "traffic sign"),
+    "far objects": ("building", "vegetation"),
+}
 # What counts as road besides "road" itself: names of IDD, BDD100K, comma10k and CamVid.
 _ROAD_MEMBERS: Final = (
     "drivable", "direct drivable", "alternative drivable", "lane markings", "LaneMkgsDriv", "LaneMkgsNonDriv",
@@ -210,6 +220,7 @@ SCHEMES: Final[Mapping[str, LabelScheme]] = {
                 _BY_NAME[name].color
                 for name in ("road", "sidewalk", "person", "car", "pole", "building", "sky")
             ),
+            {raw: IDD7.index(name) for name, raws in _IDD7_MEMBERS.items() for raw in raws},
         ),
     )
 }  # fmt: skip

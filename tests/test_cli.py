@@ -267,7 +267,7 @@ MISTAKES: list[tuple[tuple[Any, ...], int, str]] = [
     (("train", "--data", "{data}", "--epochs", "many"), 2, "valid integer"),
     (("train", "--data", "{data}", "--class-weights", "1,x"), 2, "class_weights"),
     (("train", "--data", "{data}", "--device", "warp"), 2, "device is 'warp'"),
-    (("train", "--data", "{data}", "--classes", "idd7"), 1, "idd7"),
+    (("train", "--data", "{data}", "--classes", "camvid11"), 1, "camvid11"),
     (("train", "--resume", "{tmp}"), 1, "nothing to resume"),
     (("eval", "--data", "{data}", "--weights", "{tmp}/none.pt"), 1, "no such weights file"),
     (("eval", "--data", "{data}", "--split", "moon"), 1, "moon"),

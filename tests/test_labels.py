@@ -146,6 +146,14 @@ def test_idd7() -> None:
     assert scheme.classes[0] == "drivable"
 
 
+def test_idd7_from_cityscapes() -> None:
+    """Cityscapes' 19 classes are IDD Lite's 7 groups, in the order of their train ids."""
+    table = SCHEMES["idd7"].table(ENCODINGS["cityscapes-labelTrainIds"])
+    groups = [0, 1, 5, 4, 4, 4, 4, 4, 5, 1, 6, 2, 2, 3, 3, 3, 3, 3, 3]
+    assert [table[i] for i in range(19)] == groups
+    assert table[255] == 255
+
+
 @pytest.mark.parametrize(
     ("scheme", "encoding", "why"),
     [
