@@ -18,6 +18,7 @@ CHANGES = [
     augment.sharpened,
     augment.jpeg,
     augment.veil,
+    augment.reflection,
     augment.darkness,
     augment.shadows,
 ]
@@ -106,3 +107,27 @@ def test_a_bonnet_covers_the_foot_of_the_picture_and_is_labelled_so() -> None:
         assert not (covered & ~(label == 7)).any(), "what is not covered stays"
         assert torch.equal(label[label != 7], mask[label != 7])
     assert torch.equal(augment.Bonnet(7, p=0.0)(image, mask)[0], image)
+
+
+def test_repaint_changes_the_colour_of_one_class_and_nothing_else() -> None:
+    image, mask = pair()
+    repainted = set()
+    for seed in range(30):
+        torch.manual_seed(seed)
+        changed, label = augment.Repaint(p=1.0)(image, mask)
+        assert torch.equal(label, mask)
+        classes = mask[(changed != image).any(0)].unique().tolist()
+        assert len(classes) == 1
+        assert classes[0] != 255
+        repainted.add(classes[0])
+    assert repainted == set(mask.unique().tolist()) - {255}, "each class gets its turn"
+    void = tv_tensors.Mask(torch.full_like(mask, 255))
+    assert torch.equal(augment.Repaint(p=1.0)(image, void)[0], image)
+    assert torch.equal(augment.Repaint(p=0.0)(image, mask)[0], image)
+
+
+def test_reflections_only_add_light() -> None:
+    image = pair()[0].as_subclass(Tensor)
+    for seed in range(10):
+        torch.manual_seed(seed)
+        assert (augment.reflection(image).int() >= image.int() - 1).all()

@@ -121,6 +121,34 @@ class Bonnet(v2.Transform):
         return whole
 
 
+class Repaint(v2.Transform):
+    """Another colour for all of one class (red asphalt, dry grass); with probability `p`.
+
+    The label stays, and so do texture and shape: what a thing is must be seen by more than its colour.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        labels = [inpt.as_subclass(Tensor) for inpt in flat_inputs if isinstance(inpt, tv_tensors.Mask)]
+        if uniform(0, 1) >= self.p or not labels:
+            return {"where_HW": None}
+        classes = labels[0].unique()
+        classes = classes[classes != VOID]
+        if not len(classes):
+            return {"where_HW": None}
+        return {"where_HW": labels[0] == classes[int(uniform(0, len(classes)))]}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        where_HW = params["where_HW"]
+        if where_HW is None or not isinstance(inpt, tv_tensors.Image):
+            return inpt
+        image_CHW = inpt.as_subclass(Tensor)
+        return tv_tensors.wrap(torch.where(where_HW, _recolored(image_CHW, 0.6, 1.6), image_CHW), like=inpt)
+
+
 class PictureTransform(v2.Transform):
     """Changes pixels of the picture with probability `p` and leaves the label alone."""
 
@@ -143,9 +171,13 @@ def _to_uint8(image_CHW: Tensor) -> Tensor:
 
 def white_balance_and_gamma(image_CHW: Tensor) -> Tensor:
     """Another camera: its own gain per channel (0.8..1.25) and tone curve (gamma 0.6..1.7)."""
+    return _recolored(image_CHW, 0.8, 1.25)
+
+
+def _recolored(image_CHW: Tensor, least_gain: float, most_gain: float) -> Tensor:
     levels = torch.arange(256) / 255
     gamma = 0.6 * (1.7 / 0.6) ** uniform(0, 1)
-    curves = torch.stack([levels**gamma * uniform(0.8, 1.25) for _ in range(3)])
+    curves = torch.stack([levels**gamma * uniform(least_gain, most_gain) for _ in range(3)])
     table_C256 = _to_uint8(curves * 255)
     return torch.stack([table_C256[c][image_CHW[c].long()] for c in range(3)])
 
@@ -188,6 +220,20 @@ def veil(image_CHW: Tensor) -> Tensor:
     return _to_uint8(image_CHW + (grey - image_CHW.float()) * share_H[:, None])
 
 
+def reflection(image_CHW: Tensor) -> Tensor:
+    """The inside of a windscreen: blurred light things lie over one side of a random soft line.
+
+    What is reflected is the picture itself, mirrored and smeared, as no other is at hand. Light adds: the
+    two are joined by `screen`, 1 - (1 - a)(1 - b).
+    """
+    height, width = image_CHW.shape[-2:]
+    rough = [max(1, height // int(uniform(4, 24))), max(1, width // int(uniform(4, 24)))]
+    mirrored = image_CHW.flip(1, 2) if uniform(0, 1) < 0.5 else image_CHW.flip(2)
+    smeared_CHW = F.resize(F.resize(mirrored, rough, antialias=True), [height, width], antialias=True)
+    share_HW = uniform(0.2, 0.8) * _side(height, width)
+    return _to_uint8(255 - (255 - image_CHW.float()) * (1 - smeared_CHW / 255 * share_HW))
+
+
 def darkness(image_CHW: Tensor) -> Tensor:
     """Dusk to night: little light, a colour cast, own headlamps on the lower middle, and noise."""
     height, width = image_CHW.shape[-2:]
@@ -200,11 +246,14 @@ def darkness(image_CHW: Tensor) -> Tensor:
 
 def shadows(image_CHW: Tensor) -> Tensor:
     """The shadow of a wall or a tree: one side of a random soft line is darker."""
-    height, width = image_CHW.shape[-2:]
+    return _to_uint8(image_CHW * (1 - uniform(0.3, 0.7) * _side(*image_CHW.shape[-2:])))
+
+
+def _side(height: int, width: int) -> Tensor:
+    """1 on one side of a random line and 0 on the other, with a soft border; HW float32."""
     angle = torch.tensor(uniform(0, 2 * torch.pi))
     y, x = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
-    side_HW = torch.sigmoid((y * angle.sin() + x * angle.cos() - uniform(-0.8, 0.8)) / uniform(0.005, 0.1))
-    return _to_uint8(image_CHW * (1 - uniform(0.3, 0.7) * side_HW))
+    return torch.sigmoid((y * angle.sin() + x * angle.cos() - uniform(-0.8, 0.8)) / uniform(0.005, 0.1))
 
 
 def make_augmentation(
@@ -225,12 +274,14 @@ def make_augmentation(
             RandomView(crop, imgsz, (0.8, 1.7), (0.75, 1.4) if strong else (0.85, 1.2)),
             v2.RandomHorizontalFlip(),
             v2.RandomApply([v2.RandomAffine(degrees=6, shear=6, fill=FILL)], p=0.15 * often),
+            Repaint(p=0.15 * often),
             Bonnet(bonnet, p=0.25 * often),
             v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.5, 0.06)], p=0.5 if strong else 0.3),
             PictureTransform(white_balance_and_gamma, p=0.2 * often),
             v2.RandomGrayscale(p=0.03 * often),
             PictureTransform(shadows, p=0.1 * often),
             PictureTransform(veil, p=0.06 * often),
+            PictureTransform(reflection, p=0.08 * often),
             PictureTransform(darkness, p=0.05 * often),
             v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 2.0))], p=0.08 * often),
             PictureTransform(low_resolution, p=0.08 * often),
