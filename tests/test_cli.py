@@ -269,6 +269,7 @@ MISTAKES: list[tuple[tuple[Any, ...], int, str]] = [
     (("train", "--data", "{data}", "--device", "warp"), 2, "device is 'warp'"),
     (("train", "--data", "{data}", "--classes", "camvid11"), 1, "camvid11"),
     (("train", "--resume", "{tmp}"), 1, "nothing to resume"),
+    (("train", "--data", "{data}", "--teacher", "{tmp}/none.pt"), 1, "--teacher {tmp}/none.pt"),
     (("eval", "--data", "{data}", "--weights", "{tmp}/none.pt"), 1, "no such weights file"),
     (("eval", "--data", "{data}", "--split", "moon"), 1, "moon"),
     (("segment", "{tmp}/none", "--out", "{tmp}/out"), 1, "none"),

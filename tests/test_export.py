@@ -21,11 +21,12 @@ from typer.testing import CliRunner, Result
 
 from roadseg.cli.app import app
 from roadseg.config import InferConfig
+from roadseg.dataset.samples import find_samples
 from roadseg.engine import export as module
 from roadseg.engine.backend import RuntimeBackend
 from roadseg.engine.export import compare, export, frames
 from roadseg.engine.predict import Predictor
-from roadseg.errors import CheckpointError, ConfigError, OutputError
+from roadseg.errors import CheckpointError, ConfigError, DatasetError, OutputError
 from roadseg.media.images import read_rgb
 from roadseg.model import stranger
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -259,15 +260,18 @@ def test_int8(weights: Path, cityscapes: Path, tmp_path: Path) -> None:
     assert "int8" in done.stdout
     exported = loaded(out)
     assert exported.export["precision"] == "int8"
-    assert exported.export["int8"]["pictures"] == 2
+    cost = exported.export["int8"]
+    assert (cost["pictures"], cost["calibrated_on"]) == (1, 1), "not judged by what calibrated it"
     kinds = {node.op_type for node in onnx.load(out).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= kinds
     # what it says is what `eval` finds
     assert (
         invoke("eval", "-w", out, "--data", cityscapes, "--out", tmp_path / "e", "--no-html").exit_code == 0
     )
-    road = json.loads((tmp_path / "e" / "scores.json").read_text())["scores"]["per_class"]["road"]["iou"]
-    assert exported.export["int8"]["iou"] == pytest.approx(road, abs=1e-9)
+    report = json.loads((tmp_path / "e" / "scores.json").read_text())
+    counts = np.array(report["images"][1]["counts"])
+    road = counts[1, 1] / (counts[1].sum() + counts[:, 1].sum() - counts[1, 1])
+    assert cost["iou"] == pytest.approx(road, abs=1e-9)
     parity = compare(load_checkpoint(weights), exported, [read_rgb(path) for path in frames()])
     assert 0.7 < parity.equal < 1  # near, but no longer the same
 
@@ -283,6 +287,13 @@ def constant(road: bool) -> Checkpoint:
         head.bias[:half] = 0.0
         head.bias[half:] = 5.0 if road else -5.0
     return checkpoint
+
+
+def test_int8_is_not_judged_by_the_only_picture_that_calibrates_it(cityscapes: Path, tmp_path: Path) -> None:
+    (one,) = find_samples(cityscapes, "val")[:1]
+    with pytest.raises(DatasetError, match=r"another one to be scored on; there is 1\."):
+        export(ready(), tmp_path / "small.onnx", "onnx", samples=[one], int8=True)
+    assert not list(tmp_path.glob("*.onnx"))
 
 
 @pytest.mark.parametrize("force", [False, True])

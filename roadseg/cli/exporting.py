@@ -57,7 +57,7 @@ def _show(done: Export) -> None:
             ["float32", render.percent(cost.iou_fp32), f"{cost.ms_fp32:.1f}"],
             ["int8", render.percent(cost.iou), f"{cost.ms:.1f}"],
         ]
-        title = f"{render.count(cost.pictures, 'picture')}, of which {cost.calibrated_on} calibrated it"
+        title = f"{render.count(cost.pictures, 'picture')}; {cost.calibrated_on} others calibrated it"
         render.table(title, ["precision", "IoU %", "ms for a picture"], rows)
     render.out.print(
         f"{parity.equal:.4%} of the pixels are the checkpoint's{' in float32' if cost else ''}, in the worst "

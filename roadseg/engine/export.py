@@ -19,7 +19,7 @@ from roadseg.engine.evaluate import evaluate
 from roadseg.engine.predict import Predictor
 from roadseg.engine.quantize import quantised
 from roadseg.engine.sources import evenly, primary_score
-from roadseg.errors import CheckpointError
+from roadseg.errors import CheckpointError, DatasetError
 from roadseg.labels import UInt8Array
 from roadseg.media.images import read_rgb
 from roadseg.media.output import atomic_write
@@ -57,7 +57,9 @@ class Int8:
     """What quantisation cost and gained, on labelled pictures; milliseconds of one picture, side by side."""
 
     pictures: int
+    """That it was scored on; it had not seen them."""
     calibrated_on: int
+    """Others, that the range of every layer's outputs was taken from."""
     iou: float
     iou_fp32: float
     ms: float
@@ -90,11 +92,17 @@ def export(
 ) -> Export:
     """Write the network of `checkpoint` as `out`, over what was there.
 
-    samples: pictures to compare on (none: those of roadseg) and, for `int8`, to calibrate and to score on.
+    samples: pictures to compare on (none: those of roadseg) and, for `int8`, at least two: up to half of them
+    to calibrate, the others to score on.
     force: write the int8 network whatever it has lost. Raises CheckpointError, with nothing written, when
     less than 99.9 % of the pixels are as the checkpoint has them, or more than 0.5 points of IoU are lost;
     ExtraError when a package is missing; OutputError when the file cannot be written.
     """
+    if int8 and len(samples) < 2:
+        raise DatasetError(
+            "int8 needs a picture to calibrate on and another one to be scored on; there is "
+            f"{len(samples) or 'none'}. Give a data set with more pictures in val."
+        )
     model = trace(checkpoint)
     shown = evenly(samples, _PARITY_PICTURES)
     pictures = [read_rgb(path) for path in ([sample.image for sample in shown] or frames())]
@@ -110,10 +118,13 @@ def export(
     about["parity"] = asdict(parity)
     cost = None
     if int8:
-        small = quantised(model, _calibration(checkpoint, samples))
+        calibrating = evenly(samples, min(_CALIBRATION_PICTURES, len(samples) // 2))
+        small = quantised(model, _as_seen(checkpoint, calibrating))
         about["precision"] = "int8"
         _, exported_int8 = _make(checkpoint, small, about, kind, out)
-        cost = _cost(exported, exported_int8, samples, pictures[0], progress)
+        others = [sample for sample in samples if sample not in calibrating]
+        ious, ms = _cost([exported_int8, exported], others, pictures[0], progress)
+        cost = Int8(len(others), len(calibrating), *ious, *ms)
         about["int8"], model = asdict(cost), small
         if cost.iou_fp32 - cost.iou > MOST_LOST and not force:
             raise CheckpointError(
@@ -162,40 +173,39 @@ def _make(
     return files, read_exported(files, kind, str(out))
 
 
-def _calibration(checkpoint: Checkpoint, samples: Sequence[Sample]) -> Iterator[UInt8Array]:
+def _as_seen(checkpoint: Checkpoint, samples: Sequence[Sample]) -> Iterator[UInt8Array]:
     """Pictures as the network sees them: 1HWC."""
     stride = checkpoint.model.config.stride
-    for sample in evenly(samples, _CALIBRATION_PICTURES):
+    for sample in samples:
         image_CHW = torch.from_numpy(read_rgb(sample.image).copy()).permute(2, 0, 1)
         size = fit_size(image_CHW.shape[1], image_CHW.shape[2], checkpoint.imgsz, stride)
         yield resize_rgb(image_CHW, size).permute(1, 2, 0).contiguous().numpy()[None]
 
 
 def _cost(
-    plain: Exported,
-    small: Exported,
+    networks: Sequence[Exported],
     samples: Sequence[Sample],
     picture: UInt8Array,
     progress: Progress | None,
-) -> Int8:
-    predictors = [Predictor(exported, InferConfig(device="cpu")) for exported in (small, plain)]
+) -> tuple[list[float], list[float]]:
+    """Of each network, the IoU on `samples`, and the milliseconds that it takes for `picture`."""
+    predictors = [Predictor(exported, InferConfig(device="cpu")) for exported in networks]
     ious = []
     for i, predictor in enumerate(predictors):
 
         def step(done: int, total: int, before: int = i) -> None:
             if progress:
-                progress(before * total + done, 2 * total)
+                progress(before * total + done, len(networks) * total)
 
         result = evaluate(predictor, samples, predictor.scheme, batch_size=1, workers=2, progress=step)
         ious.append(primary_score(result.scores, predictor.scheme))
-    times: list[list[float]] = [[], []]
-    for _ in range(_TURNS):  # by turns, so that what else the machine does meets both
+    times: list[list[float]] = [[] for _ in networks]
+    for _ in range(_TURNS):  # by turns, so that what else the machine does meets all of them
         for predictor, taken in zip(predictors, times, strict=True):
             start = time.perf_counter()
             predictor.logits([picture])
             taken.append(1000 * (time.perf_counter() - start))
-    ms = [statistics.median(taken) for taken in times]
-    return Int8(len(samples), min(len(samples), _CALIBRATION_PICTURES), *ious, *ms)
+    return ious, [statistics.median(taken) for taken in times]
 
 
 def _write(out: Path, files: Sequence[bytes]) -> None:

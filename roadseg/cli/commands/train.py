@@ -1,7 +1,7 @@
 """The options of `roadseg train`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -16,7 +16,7 @@ from roadseg.config import (
     Schedule,
     TrainConfig,
 )
-from roadseg.errors import ConfigError
+from roadseg.errors import CheckpointError, ConfigError
 
 
 def train(
@@ -41,7 +41,7 @@ def train(
     ] = None,
     encoder: Annotated[
         Encoder | None,
-        typer.Option(help="Another encoder for the model."),
+        typer.Option(metavar="NAME", help=f"Another encoder for the model: {', '.join(get_args(Encoder))}."),
     ] = None,
     encoder_weights: Annotated[str | None, typer.Option(help="Of the encoder: imagenet, or a file.")] = None,
     encoder_lr: Annotated[
@@ -182,7 +182,10 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
     settings = {key: value for key, value in given.items() if key in TrainConfig.__dataclass_fields__}
     settings["data"] = [str(folder.resolve()) for folder in data_folders(given["data"])]
     for name in ("weights", "teacher"):
-        settings[name] = str(find_weights(given[name]).resolve()) if given[name] else None
+        try:
+            settings[name] = str(find_weights(given[name]).resolve()) if given[name] else None
+        except CheckpointError as error:
+            raise CheckpointError(f"--{name} {error}") from error
     if given["encoder_weights"] and Path(given["encoder_weights"]).is_file():
         settings["encoder_weights"] = str(Path(given["encoder_weights"]).resolve())
     if given["classes"] not in SCHEMES and Path(given["classes"]).is_file():
