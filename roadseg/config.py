@@ -165,6 +165,8 @@ class InferConfig(_Plain):
     """Half precision where the device is faster with it (CUDA); the CPU computes in float32 regardless."""
     compile: bool = False
     """Compile the network with torch.compile: minutes of warm-up, for what some devices gain by it."""
+    classes: str | None = None
+    """Scheme (road, idd7, ...) whose classes those of the network are joined into; None: its own classes."""
     tile: int | None = None
     """See each picture at its own size (or at `imgsz`, where given), in overlapping tiles of so many pixels
     squared; None: whole, at `imgsz`. `batch_size` counts tiles then."""

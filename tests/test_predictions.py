@@ -412,8 +412,7 @@ def test_an_ambiguous_format_writes_nothing(sequences: Path, tmp_path: Path) -> 
         (("--predictions", "{p}", "--prediction-format", "jpeg"), "must be one of: index, color"),
         (("--predictions", "{p}", "--classes", "moon"), "unknown classes 'moon'"),
         (("--predictions", "{p}", "--workers", "-1"), "workers is -1"),
-        (("--prediction-format", "index"), "belong to --predictions: leave out --prediction-format"),
-        (("--classes", "road"), "belong to --predictions: leave out --classes"),
+        (("--prediction-format", "index"), "belongs to --predictions: leave out --prediction-format"),
     ],
 )
 def test_options_that_do_not_go_together(

@@ -148,6 +148,7 @@ def run_evaluation(
             "weights": str(weights or DEFAULT_WEIGHTS),
             "weights_sha256": digest,
             "imgsz": predictor.imgsz,
+            "classes": config.classes,
             "tile": config.tile,
             "device": f"ray {options.ray}" if options.ray else str(predictor.device),
             "threshold": config.threshold,

@@ -24,6 +24,12 @@ Weights = Annotated[
         show_default="road-small",
     ),
 ]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        help="Join the network's classes into these (road, idd7, ...); default: its own.", show_default=False
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 BatchSize = Annotated[int, typer.Option(help="Pictures that the network sees at once.")]
 AutoBatchSize = Annotated[

@@ -41,6 +41,7 @@ def run_segment(
         "weights_sha256": digest,
         "device": f"ray {ray}" if ray else str(predictor.device),
         "imgsz": predictor.imgsz,
+        "classes": infer.classes,
         "tile": infer.tile,
         "threshold": infer.threshold,
         "ids": config.ids,

@@ -39,6 +39,7 @@ def run_video(
         "weights_sha256": digest,
         "device": str(predictor.device),
         "imgsz": predictor.imgsz,
+        "classes": infer.classes,
         "threshold": infer.threshold,
         **config.to_dict(),
     }

@@ -54,6 +54,7 @@ def run_videos(
         "weights_sha256": digest,
         "device": f"ray {batch.ray}" if batch.ray else str(predictor.device),
         "imgsz": predictor.imgsz,
+        "classes": infer.classes,
         "threshold": infer.threshold,
     }
     if batch.skip_existing:

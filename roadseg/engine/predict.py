@@ -16,6 +16,7 @@ from torch import Tensor
 
 from roadseg.config import InferConfig
 from roadseg.engine.backend import make_backend
+from roadseg.engine.joining import make_joining
 from roadseg.engine.memory import Fitting, Note, silent
 from roadseg.errors import CheckpointError
 from roadseg.media.resize import fit_size, resize_rgb
@@ -38,10 +39,12 @@ class Predictor:
         """Put the network on the device of `config`.
 
         note: is told, a line at a time, what people should know of how it runs; by any thread.
-        Raises ConfigError where there is no such device, and ExtraError where nothing can compile.
+        Raises ConfigError where there is no such device, ExtraError where nothing can compile, and
+        DatasetError where the classes of `config` cannot be made of the network's.
         """
         self.config = config = config or InferConfig()
-        self.scheme = weights.scheme
+        self._joining = make_joining(weights.scheme, config.classes)
+        self.scheme = self._joining.scheme
         self.imgsz = config.imgsz or weights.imgsz
         self.backend = make_backend(weights, config, note)
         self.device = self.backend.device
@@ -123,7 +126,7 @@ class Predictor:
         results: dict[int, Tensor] = {}
         for size, members in groups.items():
             batch = torch.stack([self._network_size(images[i], size) for i in members])
-            logits_BKhw = self._network(batch)
+            logits_BKhw = self._joining.join(self._network(batch))
             if not math.isfinite(logits_BKhw.sum()):
                 raise CheckpointError(
                     f"The network gives NaN or infinite numbers for a picture of {size[1]}x{size[0]}: its "

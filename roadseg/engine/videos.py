@@ -21,7 +21,7 @@ Progress = Callable[[Row, int, int], None]
 SUFFIX: Final = ".mp4"
 # Settings that make a video what it is: what an earlier run has made is skipped only if they are the same.
 _DECISIVE: Final = (
-    *("weights_sha256", "imgsz", "threshold", "smooth", "start", "end", "stride", "fps"),
+    *("weights_sha256", "classes", "imgsz", "threshold", "smooth", "start", "end", "stride", "fps"),
     *("view", "opacity", "codec", "crf", "audio"),
 )
 _SECONDS_TO_LOOK_AGAIN: Final = 2.0

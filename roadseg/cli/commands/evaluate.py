@@ -26,7 +26,13 @@ def evaluate(
         str | None,
         typer.Option(help="index, color, road-mask (0/255), cityscapes-labelIds, ...", show_default=False),
     ] = None,
-    classes: Annotated[str, typer.Option(help="Classes of --predictions.")] = TrainConfig.classes,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Join the network's classes into these (road, idd7, ...); of --predictions: road, or these.",
+            show_default=False,
+        ),
+    ] = None,
     boundary: Annotated[bool, typer.Option("--boundary/--no-boundary", help="Boundary IoU and F.")] = True,
     calib: Annotated[
         Path | None,
@@ -69,10 +75,12 @@ def evaluate(
         )  # fmt: skip
         options.refuse_given(ctx, of_model, "--predictions are scored without a model")
         with allow_pixels(max_megapixels * 10**6):
-            raise typer.Exit(run_predictions(common, predictions, prediction_format, classes))
-    options.refuse_given(ctx, ("prediction_format", "classes"), "these belong to --predictions")
+            raise typer.Exit(
+                run_predictions(common, predictions, prediction_format, classes or TrainConfig.classes)
+            )
+    options.refuse_given(ctx, ("prediction_format",), "it belongs to --predictions")
     config = InferConfig(
-        device=device, imgsz=imgsz, tile=tile, threshold=threshold, amp=amp, compile=compile,
+        device=device, imgsz=imgsz, classes=classes, tile=tile, threshold=threshold, amp=amp, compile=compile,
         batch_size=options.batch_size_of(batch_size),
     )  # fmt: skip
     with allow_pixels(max_megapixels * 10**6):

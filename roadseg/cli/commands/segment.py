@@ -19,6 +19,7 @@ def segment(
         "roadseg-out"
     ),
     weights: options.Weights = None,
+    classes: options.Classes = None,
     overlay: Annotated[
         bool, typer.Option("--overlay/--no-overlay", help="Also draw the road on the picture.")
     ] = True,
@@ -64,7 +65,7 @@ def segment(
         batch_size=1 if tile else None, workers=1 if tile else workers,  # tiles are for huge pictures
     )  # fmt: skip
     infer = InferConfig(
-        device=device, imgsz=imgsz, tile=tile, threshold=threshold, amp=amp, compile=compile,
+        device=device, imgsz=imgsz, classes=classes, tile=tile, threshold=threshold, amp=amp, compile=compile,
         batch_size=options.batch_size_of(batch_size),
     )  # fmt: skip
     raise typer.Exit(run_segment(inputs, weights, config, infer, json, quiet, ray))

@@ -29,6 +29,7 @@ def video(
         ),
     ] = None,
     weights: options.Weights = None,
+    classes: options.Classes = None,
     view: Annotated[View, typer.Option(help="What the video shows.")] = VideoConfig.view,
     opacity: Annotated[float, typer.Option(help="Of the overlay's colour.")] = VideoConfig.opacity,
     smooth: Annotated[
@@ -86,7 +87,7 @@ def video(
         stride=stride, fps=fps, overwrite=overwrite, html=html,
     )  # fmt: skip
     infer = InferConfig(
-        device=device, imgsz=imgsz, threshold=threshold, amp=amp, compile=compile,
+        device=device, imgsz=imgsz, classes=classes, threshold=threshold, amp=amp, compile=compile,
         batch_size=options.batch_size_of(batch_size),
     )  # fmt: skip
     if several:
