@@ -13,11 +13,12 @@ from roadseg.dataset.samples import find_samples
 from roadseg.dataset.segmentation import (
     EpochSampler,
     SegmentationDataset,
-    own_car_to_background,
+    label_own_car,
+    own_car_class,
     read_small_pair,
 )
 from roadseg.errors import DatasetError, OutputError
-from roadseg.labels import get_scheme
+from roadseg.labels import SCHEMES, LabelScheme, get_scheme
 
 ROAD = get_scheme("road")
 
@@ -139,7 +140,7 @@ def test_the_bonnet_becomes_background_and_other_void_stays() -> None:
     label[22:26, 18:22] = 255  # ... with its star
     label[23:25, 2:5] = 255  # an unsure patch on the road
     label[5:9, 30:] = 255
-    out = own_car_to_background(label, 0)
+    out = label_own_car(label, 0)
     assert (out[26:] == 0).all()
     assert (out[22:26, 18:22] == 0).all()
     assert (out[23:25, 2:5] == 255).all()
@@ -147,7 +148,21 @@ def test_the_bonnet_becomes_background_and_other_void_stays() -> None:
     assert (label[26:] == 255).all(), "the input is left alone"
 
 
+@pytest.mark.parametrize(
+    ("scheme", "own_car"),
+    [("road", "background"), ("cityscapes19", "car"), ("cityscapes-category7", "vehicle"),
+     ("camvid11", "Car"), ("idd7", "vehicles")],
+)  # fmt: skip
+def test_the_own_car_is_a_car_where_there_are_cars(scheme: str, own_car: str) -> None:
+    assert SCHEMES[scheme].classes[own_car_class(SCHEMES[scheme])] == own_car
+
+
+def test_the_own_car_is_void_in_classes_of_one_s_own() -> None:
+    own = LabelScheme("mine", ("car", "road"), ((1, 1, 1), (2, 2, 2)))
+    assert own_car_class(own) == 255
+
+
 def test_void_that_is_no_bonnet_stays() -> None:
     label = np.ones((30, 40), np.uint8)
     label[26:, :10] = 255  # a quarter of the width
-    assert np.array_equal(own_car_to_background(label, 0), label)
+    assert np.array_equal(label_own_car(label, 0), label)

@@ -35,15 +35,19 @@ CACHE_MARGIN = 1.25
 
 
 def own_car_class(scheme: LabelScheme) -> int:
-    """The class that the own car's bonnet is learnt as: background for `road`; elsewhere void, as labelled.
+    """The class that the own car's bonnet is learnt as: background for `road`, elsewhere that of cars.
 
-    A user's own classes mean what the user says.
+    A user's own classes mean what the user says: void stays void.
     """
-    return 0 if scheme.classes == SCHEMES["road"].classes else VOID
+    if scheme.classes == SCHEMES["road"].classes:
+        return 0
+    built_in = scheme.classes in [known.classes for known in SCHEMES.values()]
+    cars = [i for i, name in enumerate(scheme.classes) if name.casefold() in ("car", "vehicle", "vehicles")]
+    return cars[0] if built_in and cars else VOID
 
 
-def own_car_to_background(label_HW: UInt8, background: int) -> UInt8:
-    """Return the label with its own car's bonnet as background instead of void.
+def label_own_car(label_HW: UInt8, own_car: int) -> UInt8:
+    """Return the label with its own car's bonnet as the class `own_car` instead of void.
 
     Cityscapes and others leave the bonnet void, so that a network is never told what it is and calls it road
     on cameras that it has not seen. It is the void region that touches the bottom over at least half of the
@@ -56,7 +60,7 @@ def own_car_to_background(label_HW: UInt8, background: int) -> UInt8:
     _, region_hW = cv2.connectedComponents(void_HW[top:])
     bottom = np.unique(region_hW[-1])
     out_HW = label_HW.copy()
-    out_HW[top:][np.isin(region_hW, bottom[bottom > 0])] = background
+    out_HW[top:][np.isin(region_hW, bottom[bottom > 0])] = own_car
     return out_HW
 
 
@@ -67,7 +71,7 @@ def read_small_pair(sample: Sample, scheme: LabelScheme, side: int) -> Pair:
     """
     rgb_HWC, label_HW = read_pair(sample, scheme)
     if own_car_class(scheme) != VOID:
-        label_HW = own_car_to_background(label_HW, own_car_class(scheme))
+        label_HW = label_own_car(label_HW, own_car_class(scheme))
     if max(label_HW.shape) > side:
         height, width = fit_size(label_HW.shape[0], label_HW.shape[1], side)
         image_CHW = torch.from_numpy(rgb_HWC).permute(2, 0, 1)
@@ -149,7 +153,8 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def _fingerprint(self) -> str:
         """Name of the cache for these pictures (path, size, time of change), this size and these classes."""
-        digest = hashlib.sha256(json.dumps([self.side, self.scheme.to_dict()], sort_keys=True).encode())
+        meaning = [self.side, self.scheme.to_dict(), own_car_class(self.scheme)]
+        digest = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode())
         for sample in self.samples:
             for path in (sample.image, sample.label):
                 stat = path.stat()
