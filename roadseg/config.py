@@ -97,6 +97,8 @@ class UNetConfig(_Plain):
     """A wide view (dilated depthwise convolutions + global mean) at the lowest resolution."""
     skip: Skip = "sum"
     """How the decoder joins the encoder's features: added (cheap) or concatenated (the paper)."""
+    members: tuple[int, ...] = ()
+    """How many of the head's outputs count as each class, whose logit is the largest of them; empty: one."""
 
     def __post_init__(self) -> None:
         _one_of("architecture", self.architecture, Literal["efficient", "classic"])
@@ -115,6 +117,8 @@ class UNetConfig(_Plain):
                 raise ConfigError(f"{self.encoder} has stem_stride 2 or 4 and at most 5 widths.")
         if not 1 <= len(self.widths) <= 6 or min(self.widths) < 1:
             raise ConfigError(f"widths is {self.widths}, but must be 1 to 6 positive channel counts.")
+        if self.members and min(self.members) < 1:
+            raise ConfigError(f"members is {self.members}, but each class must have one or more.")
         if len(self.depths) != len(self.widths) or min(self.depths) < 0 or max(self.depths) > 999:
             raise ConfigError(f"depths is {self.depths}, but must be one count a stage, as widths has.")
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,14 +10,15 @@ import torch
 import trees
 from conftest import street, tiny_checkpoint, write_png
 from test_cli import run
+from test_unet import lively
 
 from roadseg.config import InferConfig
-from roadseg.engine.joining import make_joining
+from roadseg.engine.joining import join_classes, make_joining
 from roadseg.engine.predict import Predictor
 from roadseg.engine.tiles import make_predictor
 from roadseg.errors import ConfigError, DatasetError
 from roadseg.labels import SCHEMES
-from roadseg.model.checkpoint import load_checkpoint, save_checkpoint
+from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 
 @pytest.fixture
@@ -97,3 +99,84 @@ def test_segment_writes_masks_of_the_road(weights19: Path, tmp_path: Path) -> No
     again = run(*given, "--skip-existing")
     assert again.exit_code == 1
     assert "other classes" in again.stderr
+
+
+# ---------------------------------------------------------------- once and for all
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "efficient": {},
+    "stem 2": {"stem_stride": 2},
+    "classic": {"architecture": "classic", "skip": "concat"},
+    "EfficientNet-Lite": {"encoder": "efficientnet_lite0", "depths": (1, 1)},
+}
+
+
+def checkpoint19(shape: str, scheme: str = "cityscapes19") -> Checkpoint:
+    torch.manual_seed(1)
+    checkpoint = tiny_checkpoint(scheme, **SHAPES[shape])
+    lively(checkpoint.model)
+    return checkpoint
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("wanted", ["road", "idd7"])
+def test_a_joined_network_says_the_largest_of_its_members(shape: str, wanted: str) -> None:
+    checkpoint = checkpoint19(shape)
+    joined = join_classes(checkpoint, wanted)
+    assert joined.scheme == SCHEMES[wanted]
+    groups = make_joining(checkpoint.scheme, wanted).groups
+    assert groups is not None
+    image_BCHW = torch.randint(0, 256, (2, 3, 40, 56), dtype=torch.uint8)
+    with torch.inference_mode():
+        before_BKHW, after_BGHW = checkpoint.model(image_BCHW), joined.model(image_BCHW)
+    expected_BGHW = torch.stack([before_BKHW[:, list(group)].amax(1) for group in groups], 1)
+    torch.testing.assert_close(after_BGHW, expected_BGHW)
+
+
+def test_a_joined_network_is_an_ordinary_one(cityscapes: Path, tmp_path: Path) -> None:
+    """It is released, calibrated, scored, exported, pruned and trained further as any road network is."""
+    save_checkpoint(checkpoint19("EfficientNet-Lite", "idd7"), tmp_path / "idd7.pt")
+    out = tmp_path / "road.safetensors"
+    done = run("release", tmp_path / "idd7.pt", "--classes", "road", "--data", cityscapes, "--out", out)
+    assert done.exit_code == 0, done.output
+    joined = load_checkpoint(out)
+    assert joined.scheme == SCHEMES["road"]
+    assert joined.model.config.members == (6, 1)
+    given = ("--data", cityscapes, "--no-html")
+    assert run("eval", *given, "-w", out, "--out", tmp_path / "eval").exit_code == 0
+    exported = run("export", "-w", out, "--out", tmp_path / "road.onnx")
+    assert exported.exit_code == 0, exported.output
+    quick = ("--epochs", "1", "--batch-size", "2", "--imgsz", "64", "--crop", "64", "--workers", "0")
+    pruned = run("prune", "-w", out, *given[:2], "--keep", "0.8", *quick, "--out", tmp_path / "pruned")
+    assert pruned.exit_code == 0, pruned.output
+    trained = run("train", *given, "-w", out, *quick, "--runs", tmp_path, "--name", "further")
+    assert trained.exit_code == 0, trained.output
+    assert load_checkpoint(tmp_path / "further/last.pt").model.config.members == (6, 1)
+
+
+def test_other_classes_get_an_ordinary_head() -> None:
+    joined = join_classes(checkpoint19("efficient"), "road")
+    joined.model.renew_head(19)
+    assert joined.model.config.members == ()
+    assert joined.model(torch.zeros(1, 3, 32, 32)).shape == (1, 19, 32, 32)
+
+
+def test_the_bias_of_the_road_moves_the_road_alone() -> None:
+    joined = join_classes(checkpoint19("efficient"), "road")
+    image_BCHW = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        before_BKHW = joined.model(image_BCHW)
+        assert joined.model.head.bias is not None
+        joined.model.head.bias[joined.model.outputs_of(1)] += 2.0
+        after_BKHW = joined.model(image_BCHW)
+    torch.testing.assert_close(
+        after_BKHW - before_BKHW, torch.tensor([0.0, 2.0])[:, None, None].expand(1, 2, 32, 32)
+    )
+
+
+def test_what_is_joined_is_not_joined_again() -> None:
+    joined = join_classes(checkpoint19("efficient"), "idd7")
+    with pytest.raises(ConfigError, match="joined before"):
+        join_classes(joined, "road")
+    assert join_classes(joined, "idd7") is joined

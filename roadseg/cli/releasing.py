@@ -8,6 +8,7 @@ from roadseg.cli.checking import data_folders
 from roadseg.config import InferConfig, TrainConfig
 from roadseg.dataset.samples import Sample, find_samples
 from roadseg.documents import header
+from roadseg.engine.joining import join_classes
 from roadseg.engine.release import Calibration, calibrate, mean_of
 from roadseg.errors import ConfigError, OutputError
 from roadseg.model.checkpoint import load_checkpoint, save_checkpoint
@@ -19,17 +20,20 @@ def run_release(
     shares: list[float],
     data: list[Path],
     imgsz: int | None,
+    classes: str | None,
     device: str,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Average, calibrate on the val parts of `data` if there are any, and write `out`."""
+    """Average, join classes, calibrate on the val parts of `data` if there are any, and write `out`."""
     if out.suffix != ".safetensors":
         raise ConfigError(f"out is {out}, but released weights end in .safetensors.")
     if out.exists() and not overwrite:
         raise OutputError(f"{out}: is there already; --overwrite replaces it, or choose another --out.")
     released = mean_of([load_checkpoint(path) for path in checkpoints], shares)
+    if classes:
+        released = join_classes(released, classes)
     released.imgsz = InferConfig(imgsz=imgsz).imgsz or released.imgsz
     released.scores = {}  # those of one of them would not be this one's
     calibration = None

@@ -1,5 +1,6 @@
 """The network that a training starts from, and the one that it may learn from."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ def initial_model(config: TrainConfig, scheme: LabelScheme) -> RoadNet:
             model.encoder.load_imagenet(config.encoder_weights)
         return model
     given = load_checkpoint(Path(config.weights))
-    if config.model and given.model.config != get_model_config(config.model):
+    if config.model and replace(given.model.config, members=()) != get_model_config(config.model):
         raise CheckpointError(
             f"{config.weights}: holds another network than --model {config.model}; leave that out."
         )

@@ -1,6 +1,7 @@
-"""Fewer classes than a network tells apart: each of theirs is as likely as all of its own together."""
+"""Fewer classes than a network tells apart: at every call, or once and for all in its weights."""
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from roadseg.encodings import LabelEncoding
 from roadseg.errors import ConfigError
 from roadseg.labels import SCHEMES, LabelScheme
+from roadseg.model.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Joining:
     """None: they stay as they are."""
 
     def join(self, logits_BKhw: Tensor) -> Tensor:
-        """Logits of the groups, BGhw: their softmax is the sum of the members'."""
+        """Logits of the groups, BGhw: each is as likely as its members together."""
         if self.groups is None:
             return logits_BKhw
         return torch.stack([logits_BKhw[:, list(group)].logsumexp(1) for group in self.groups], 1)
@@ -40,3 +42,28 @@ def make_joining(own: LabelScheme, wanted: str | None) -> Joining:
     table = scheme.table(LabelEncoding(f"{own.name} network's", dict(enumerate(own.classes))))
     members = [tuple(i for i in range(own.num_classes) if table[i] == k) for k in range(scheme.num_classes)]
     return Joining(scheme, tuple(members))
+
+
+def join_classes(checkpoint: Checkpoint, wanted: str) -> Checkpoint:
+    """Return a checkpoint of the classes `wanted`, whose head still tells those of `checkpoint` apart.
+
+    The logit of a class is the largest of its members' (`UNetConfig.members`), which costs next to nothing.
+    Errors as `make_joining`; ConfigError also where the network's classes have been joined before.
+    """
+    joining = make_joining(checkpoint.scheme, wanted)
+    if joining.groups is None:
+        return checkpoint
+    if checkpoint.model.config.members:
+        raise ConfigError(
+            f"{checkpoint.source}: its classes were joined before; join those of the checkpoint that it was "
+            "made from."
+        )
+    model = copy.deepcopy(checkpoint.model)
+    order = [i for group in joining.groups for i in group]
+    with torch.no_grad():
+        for parameter in model.head.parameters():
+            of_class = parameter.view(model.num_classes, -1, *parameter.shape[1:])
+            parameter.copy_(of_class[order].flatten(0, 1))
+    model.config = replace(model.config, members=tuple(len(group) for group in joining.groups))
+    model.num_classes = len(joining.groups)
+    return replace(checkpoint, model=model, scheme=joining.scheme, training=None)

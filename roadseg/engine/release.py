@@ -108,7 +108,7 @@ def calibrate(
             parameter.div_(fitted.temperature)
         if fitted.bias:
             assert model.head.bias is not None
-            model.head.bias.view(model.num_classes, -1)[1] += fitted.bias
+            model.head.bias[model.outputs_of(1)] += fitted.bias
     return replace(checkpoint, model=model), fitted
 
 

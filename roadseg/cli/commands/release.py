@@ -15,6 +15,7 @@ def release(
     shares: Annotated[str, typer.Option(help="Of each in the mean, comma-separated; default: equal.")] = "",
     data: options.Data = [],  # noqa: B006
     imgsz: options.Imgsz = None,
+    classes: options.Classes = None,
     device: options.Device = InferConfig.device,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     json: options.Json = False,
@@ -24,5 +25,14 @@ def release(
     from roadseg.cli.releasing import run_release
 
     run_release(
-        checkpoints, out, options.numbers("shares", shares), data, imgsz, device, overwrite, json, quiet
+        checkpoints,
+        out,
+        options.numbers("shares", shares),
+        data,
+        imgsz,
+        classes,
+        device,
+        overwrite,
+        json,
+        quiet,
     )
