@@ -5,6 +5,7 @@ A value that cannot work raises `ConfigError`, which names the setting and the v
 """
 
 import dataclasses
+import difflib
 import os
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
@@ -66,13 +67,21 @@ class _Plain:
         known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         unknown = sorted(set(settings) - known)
         if unknown:
+            near = difflib.get_close_matches(unknown[0], known, 1)
             raise ConfigError(
-                f"{cls.__name__} has no setting {', '.join(unknown)}: another version of roadseg wrote it."
+                f"There is no setting {', '.join(unknown)}"
+                f"{f' (did you mean {near[0]}?)' if near else ''}: another version has it, or none."
             )
         try:
             return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
         except TypeError as error:  # compared with a value of another type
-            raise ConfigError(f"{cls.__name__}: a setting is of the wrong type ({error}).") from error
+            usual = {f.name: f.default for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+            odd = [
+                k
+                for k, v in settings.items()
+                if isinstance(usual[k], int | float) and not isinstance(v, int | float)
+            ]
+            raise ConfigError(f"Of the wrong type: {', '.join(odd) or f'a setting ({error})'}.") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,7 +115,7 @@ class LabelScheme:
     def _misfit(self, encoding: LabelEncoding, why: str) -> DatasetError:
         return DatasetError(
             f"the classes {self.name!r} cannot be made from {encoding.name} labels: {why}; choose other "
-            "classes, or describe the values in a JSON file of your own"
+            "classes (`eval --classes road` joins a network's), or describe the values in a JSON file"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -347,6 +347,7 @@ def label_ids(scheme: LabelScheme) -> UInt8Array:
     }
     if scheme.name not in names or scheme.classes != SCHEMES[scheme.name].classes:
         raise ConfigError(
-            f"the classes {scheme.name!r} have no official Cityscapes labelIds; leave out --ids labelIds"
+            f"the classes {scheme.name!r} have no official Cityscapes labelIds: leave out --ids "
+            "labelIds or --save-predictions"
         )
     return np.array([_BY_NAME[name].id for name in names[scheme.name]], np.uint8)

@@ -309,7 +309,7 @@ def test_int8_that_loses_the_road_needs_force(
     assert done.exit_code == (0 if force else 1), done.output
     assert out.exists() == force
     if not force:
-        assert "in int8 the IoU is 0.00%" in done.stderr
+        assert "the road IoU is 0.00% in int8" in done.stderr
         assert "--force" in done.stderr
 
 

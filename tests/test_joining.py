@@ -1,5 +1,6 @@
 """A network's classes joined into fewer: as likely as its own together, in every command."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from roadseg.config import InferConfig
 from roadseg.engine.joining import join_classes, make_joining
 from roadseg.engine.predict import Predictor
 from roadseg.engine.tiles import make_predictor
-from roadseg.errors import ConfigError, DatasetError
-from roadseg.labels import SCHEMES
+from roadseg.errors import ConfigError
+from roadseg.labels import SCHEMES, LabelScheme
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 
@@ -55,10 +56,20 @@ def test_own_classes_stay_as_they_are() -> None:
 
 
 def test_classes_that_cannot_be_joined() -> None:
-    with pytest.raises(ConfigError, match="can be joined into: road, cityscapes19"):
-        make_joining(SCHEMES["road"], "moon")
-    with pytest.raises(DatasetError, match="cannot be made from road network's labels: their 'background'"):
+    may = r"--classes is 'moon', .* joined into: road, cityscapes19, cityscapes-category7, idd7\."
+    with pytest.raises(ConfigError, match=may):
+        make_joining(SCHEMES["cityscapes19"], "moon")
+    with pytest.raises(ConfigError, match=r"'idd7', .* \(road\) can be joined into: road\."):
         make_joining(SCHEMES["road"], "idd7")
+    own = LabelScheme("road", ("car", "tree"), ((1, 1, 1), (2, 2, 2)))
+    with pytest.raises(ConfigError, match="cannot be joined"):
+        make_joining(own, "idd7")
+
+
+def test_a_name_is_not_taken_for_the_classes() -> None:
+    """A user's own three classes that are called `road` are not the two of that scheme."""
+    own = LabelScheme("road", ("other", "car", "road"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
+    assert make_joining(own, "road").groups == ((0, 1), (2,))
 
 
 @pytest.mark.parametrize("tile", [None, 128])
@@ -92,13 +103,16 @@ def test_eval_scores_the_road_of_many_classes(weights19: Path, tmp_path: Path) -
 
 def test_segment_writes_masks_of_the_road(weights19: Path, tmp_path: Path) -> None:
     write_png(tmp_path / "in/a.png", street(0)[0])
-    given = ("segment", tmp_path / "in", "--out", tmp_path / "out", "-w", weights19, "--threshold", "0.06")
-    assert run(*given, "--classes", "road").exit_code == 0
+    given = ("segment", tmp_path / "in", "--out", tmp_path / "out", "-w", weights19)
+    assert run(*given, "--classes", "road", "--threshold", "0.06").exit_code == 0
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert report["classes"] == ["background", "road"]
     again = run(*given, "--skip-existing")
     assert again.exit_code == 1
     assert "other classes" in again.stderr
+    refused = run(*given[:3], tmp_path / "many", *given[4:], "--threshold", "0.06")
+    assert refused.exit_code == 2
+    assert "of 19 classes the likeliest is shown" in refused.stderr
 
 
 # ---------------------------------------------------------------- once and for all
@@ -180,3 +194,17 @@ def test_what_is_joined_is_not_joined_again() -> None:
     with pytest.raises(ConfigError, match="joined before"):
         join_classes(joined, "road")
     assert join_classes(joined, "idd7") is joined
+
+
+def test_a_video_of_classes_without_a_road_has_no_share_of_it(weights19: Path, tmp_path: Path) -> None:
+    for i in range(3):
+        write_png(tmp_path / f"in/{i}.png", street(i)[0])
+    out = tmp_path / "v.mp4"
+    given = ("video", tmp_path / "in", "-w", weights19, "--out", out, "--device", "cpu")
+    done = run(*given, "--classes", "cityscapes-category7")
+    assert done.exit_code == 0, done.output
+    assert "road:" not in done.output
+    assert json.loads(out.with_suffix(".json").read_text())["mean_road_percent"] is None
+    with out.with_suffix(".csv").open(encoding="utf-8-sig", newline="") as file:
+        assert [row["road_percent"] for row in csv.DictReader(file)] == [""] * 3
+    assert "Road, on average" not in out.with_suffix(".html").read_text(encoding="utf-8")

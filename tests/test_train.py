@@ -469,7 +469,7 @@ def test_a_recipe_is_a_start_that_options_override(cityscapes: Path, tmp_path: P
         mine.write_text(text)
         with pytest.raises(ConfigError, match=wrong):
             read_recipe(str(mine))
-    with pytest.raises(ConfigError, match="has no setting color"):
-        TrainConfig.from_dict({"color": 1})
-    with pytest.raises(ConfigError, match="of the wrong type"):
+    with pytest.raises(ConfigError, match=r"There is no setting epoch .did you mean epochs"):
+        TrainConfig.from_dict({"epoch": 1})
+    with pytest.raises(ConfigError, match=r"Of the wrong type: lr\."):
         TrainConfig.from_dict({"lr": "high"})

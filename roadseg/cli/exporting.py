@@ -30,7 +30,7 @@ def run_export(
     suffix = next(suffix for suffix, of in EXPORTED.items() if of == kind)
     out = out or Path(find_weights(weights).stem + (".int8" if int8 else "") + suffix)
     if out.suffix.lower() != suffix:
-        raise ConfigError(f"out is {out}, but what is written as {kind} ends in {suffix}.")
+        raise ConfigError(f"--out is {out}, but what is written as --format {kind} ends in {suffix}.")
     if int8 and not data:
         raise ConfigError("--int8 needs labelled pictures to calibrate and to score on: --data DIR.")
     if not overwrite:

@@ -54,7 +54,7 @@ Tile = Annotated[
         show_default=False,
     ),
 ]
-Threshold = Annotated[float, typer.Option(help="Road where its probability is at least this.")]
+Threshold = Annotated[float, typer.Option(help="Road where its probability is at least this (two classes).")]
 Amp = Annotated[bool, typer.Option("--amp/--no-amp", help="Half precision where the device has it.")]
 Workers = Annotated[int, typer.Option(help="Threads or processes that read pictures.")]
 Html = Annotated[bool, typer.Option("--html/--no-html", help="Also write a page to look at in a browser.")]

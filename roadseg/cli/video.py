@@ -88,10 +88,10 @@ def _show(report: VideoReport, config: VideoConfig, quiet: bool) -> None:
     whole = config.start == 0 and config.end is None and config.stride == 1
     of = f" of {facts['frames_by_the_container']}" if whole and facts["frames_by_the_container"] else ""
     render.out.print(
-        f"{written}{of} frames in {render.duration(seconds)}, {written / seconds:.1f} frames/s\n"
-        f"road: {found['mean_road_percent']:.1f} % of a frame on average",
-        markup=False,
+        f"{written}{of} frames in {render.duration(seconds)}, {written / seconds:.1f} frames/s", markup=False
     )
+    if found["mean_road_percent"] is not None:
+        render.out.print(f"road: {found['mean_road_percent']:.1f} % of a frame on average", markup=False)
     if facts["damaged"]:
         render.error(f"{facts['damaged']} packets or frames were damaged and passed over or patched.")
     for what in [] if quiet else facts["left_out"]:

@@ -24,7 +24,7 @@ from roadseg.labels import UInt8Array
 from roadseg.media.images import read_rgb
 from roadseg.media.output import atomic_write
 from roadseg.media.resize import fit_size, resize_rgb
-from roadseg.model.checkpoint import Checkpoint
+from roadseg.model.checkpoint import Checkpoint, shareable
 from roadseg.model.exported import Exported, files_of, read_exported
 from roadseg.model.onnx_file import OPSET, described, trace
 
@@ -127,9 +127,11 @@ def export(
         cost = Int8(len(others), len(calibrating), *ious, *ms)
         about["int8"], model = asdict(cost), small
         if cost.iou_fp32 - cost.iou > MOST_LOST and not force:
+            score = "road IoU" if checkpoint.scheme.num_classes == 2 else "mean IoU"
             raise CheckpointError(
-                f"{out}: not written: in int8 the IoU is {cost.iou:.2%}, in float32 {cost.iou_fp32:.2%}, and "
-                f"at most {100 * MOST_LOST:.1f} points may be lost. --force writes it all the same."
+                f"{out}: not written: the {score} is {cost.iou:.2%} in int8 and {cost.iou_fp32:.2%} in "
+                f"float32 (pictures: {cost.pictures}), and at most {100 * MOST_LOST:.1f} points may be lost. "
+                "--force writes it all the same."
             )
     files, _ = _make(checkpoint, model, about, kind, out)
     _write(out, files)
@@ -164,7 +166,7 @@ def _make(
     checkpoint: Checkpoint, model: Any, about: dict[str, Any], kind: ExportFormat, out: Path
 ) -> tuple[list[bytes], Exported]:
     """The contents of the files that are to be written, and what a reader makes of them."""
-    description = {**checkpoint.description(), "export": about}
+    description = {**shareable(checkpoint).description(), "export": about}
     files = [described(model, description)]
     if kind == "openvino":
         from roadseg.model.openvino_file import converted

@@ -19,7 +19,8 @@ def teacher_model(config: TrainConfig, scheme: LabelScheme, device: torch.device
     given = load_checkpoint(Path(config.teacher))
     if given.scheme.classes != scheme.classes:
         raise CheckpointError(
-            f"{config.teacher}: the teacher knows the classes of {given.scheme.name}, not of {scheme.name}."
+            f"--teacher {config.teacher}: knows the classes of {given.scheme.name}, not of "
+            f"{scheme.name}; give one of the same classes."
         )
     return given.model.fold().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from roadseg.encodings import LabelEncoding
-from roadseg.errors import ConfigError
+from roadseg.errors import ConfigError, DatasetError
 from roadseg.labels import SCHEMES, LabelScheme
 from roadseg.model.checkpoint import Checkpoint
 
@@ -30,18 +30,25 @@ class Joining:
 def make_joining(own: LabelScheme, wanted: str | None) -> Joining:
     """Join the classes of `own` into those of the built-in scheme `wanted`, by their names.
 
-    Raises ConfigError when there is no such scheme, and DatasetError when it cannot be made of them.
+    None: they stay as they are. ConfigError, which names the schemes that can be made of `own`, for others.
     """
-    if wanted is None or wanted == own.name:
+    if wanted is None:
         return Joining(own, None)
-    if wanted not in SCHEMES:
-        raise ConfigError(
-            f"classes is {wanted!r}, but a network's classes can be joined into: {', '.join(SCHEMES)}."
-        )
+    possible = {name: groups for name, scheme in SCHEMES.items() if (groups := _groups(own, scheme))}
+    if wanted not in possible:
+        choices = f"can be joined into: {', '.join(possible)}" if possible else "cannot be joined"
+        raise ConfigError(f"--classes is {wanted!r}, but the network's classes ({own.name}) {choices}.")
     scheme = SCHEMES[wanted]
-    table = scheme.table(LabelEncoding(f"{own.name} network's", dict(enumerate(own.classes))))
-    members = [tuple(i for i in range(own.num_classes) if table[i] == k) for k in range(scheme.num_classes)]
-    return Joining(scheme, tuple(members))
+    return Joining(scheme, None if scheme.classes == own.classes else possible[wanted])
+
+
+def _groups(own: LabelScheme, scheme: LabelScheme) -> tuple[tuple[int, ...], ...] | None:
+    """The classes of `own` that each class of `scheme` is made of; None where it cannot be made."""
+    try:
+        table = scheme.table(LabelEncoding(own.name, dict(enumerate(own.classes))))
+    except DatasetError:
+        return None
+    return tuple(tuple(i for i in range(own.num_classes) if table[i] == k) for k in range(scheme.num_classes))
 
 
 def join_classes(checkpoint: Checkpoint, wanted: str) -> Checkpoint:

@@ -18,7 +18,7 @@ from roadseg.config import InferConfig
 from roadseg.engine.backend import make_backend
 from roadseg.engine.joining import make_joining
 from roadseg.engine.memory import Fitting, Note, silent
-from roadseg.errors import CheckpointError
+from roadseg.errors import CheckpointError, ConfigError
 from roadseg.media.resize import fit_size, resize_rgb
 from roadseg.model.checkpoint import Checkpoint
 from roadseg.model.exported import Exported
@@ -39,12 +39,17 @@ class Predictor:
         """Put the network on the device of `config`.
 
         note: is told, a line at a time, what people should know of how it runs; by any thread.
-        Raises ConfigError where there is no such device, ExtraError where nothing can compile, and
-        DatasetError where the classes of `config` cannot be made of the network's.
+        Raises ConfigError where there is no such device, or where the classes of `config` cannot be made of
+        the network's or have no threshold, and ExtraError where nothing can compile.
         """
         self.config = config = config or InferConfig()
         self._joining = make_joining(weights.scheme, config.classes)
         self.scheme = self._joining.scheme
+        if config.threshold != InferConfig.threshold and not self._binary:
+            raise ConfigError(
+                f"threshold is {config.threshold:g}, but of {self.scheme.num_classes} classes the likeliest "
+                "is shown: leave it out, or see two of them (--classes road)."
+            )
         self.imgsz = config.imgsz or weights.imgsz
         self.backend = make_backend(weights, config, note)
         self.device = self.backend.device

@@ -18,7 +18,7 @@ from roadseg.dataset.samples import Sample, read_pair
 from roadseg.engine.predict import Predictor, enlarge
 from roadseg.errors import CheckpointError, ConfigError, DatasetError
 from roadseg.labels import VOID
-from roadseg.model.checkpoint import Checkpoint
+from roadseg.model.checkpoint import Checkpoint, shareable
 
 # Pixels of each picture that the calibration is fitted to, drawn by chance: neighbours say much the same.
 _PIXELS = 4096
@@ -52,7 +52,7 @@ def mean_of(checkpoints: Sequence[Checkpoint], shares: Sequence[float] = ()) -> 
     states = [checkpoint.model.state_dict() for checkpoint in checkpoints]
     model = copy.deepcopy(first.model)
     model.load_state_dict({name: _mean([state[name] for state in states], shares) for name in states[0]})
-    return replace(first, model=model, training=None)
+    return replace(shareable(first), model=model, training=None)
 
 
 def _kind(checkpoint: Checkpoint) -> object:

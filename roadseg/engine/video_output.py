@@ -121,7 +121,7 @@ class VideoOutput:
     def _count(self, seen: Seen, mask_HW: UInt8Array) -> None:
         road = self.predictor.scheme.road_class
         changed = 0 if self._before is None else cv2.countNonZero(cv2.absdiff(mask_HW, self._before))
-        share = 0 if road is None else np.count_nonzero(mask_HW == road)
+        share = math.nan if road is None else np.count_nonzero(mask_HW == road)
         steady = math.nan
         if road is not None and self._before is not None and seen.places_hw2 is not None:
             steady = _consistency(self._before, mask_HW, road, seen.places_hw2)

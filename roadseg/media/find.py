@@ -126,7 +126,8 @@ def _below(top: Path, exclude: Path | None) -> list[Path]:
     paths += closed
     if not paths:
         raise MediaError(
-            f"{top}: no pictures found in it or below (looked for {_suffixes()}; hidden ones do not count)"
+            f"{top}: no pictures found in it or below (looked for {_suffixes()}; hidden ones do not count). "
+            "Of videos, give the files themselves."
         )
     return sorted(paths, key=_natural)
 

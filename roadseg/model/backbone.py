@@ -65,15 +65,19 @@ class TorchvisionEncoder(nn.Module):
         from torchvision.models import get_model
 
         if set(state) - set(get_model(self.name, weights=None).state_dict()):  # of a larger relative, say
-            raise CheckpointError(f"{weights}: these are not the weights of {self.name}.")
+            raise CheckpointError(_not_of(self.name, weights))
         mine = self.body.state_dict()
         fitting = {name: tensor for name, tensor in state.items() if name in mine}
         try:
             missing = self.body.load_state_dict(fitting, strict=False).missing_keys
         except RuntimeError as error:  # shapes
-            raise CheckpointError(f"{weights}: these are not the weights of {self.name}.") from error
+            raise CheckpointError(_not_of(self.name, weights)) from error
         if [name for name in missing if not name.endswith("num_batches_tracked")]:
-            raise CheckpointError(f"{weights}: these are not the weights of {self.name}.")
+            raise CheckpointError(_not_of(self.name, weights))
+
+
+def _not_of(name: str, weights: str) -> str:
+    return f"--encoder-weights {weights}: these are not the weights of {name}; give the file of that network."
 
 
 def _fetch(name: str) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import json
 import os
 import pickle
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -74,6 +74,17 @@ class Checkpoint:
             "recipe": self.recipe,
             "roadseg_version": self.roadseg_version,
         }
+
+
+def shareable(checkpoint: Checkpoint) -> Checkpoint:
+    """Return it without the folders of whoever trained it: of paths in its recipe their names are left."""
+    recipe = dict(checkpoint.recipe)
+    for name in ("weights", "teacher", "encoder_weights", "classes"):
+        if recipe.get(name):
+            recipe[name] = Path(recipe[name]).name
+    if recipe.get("data"):
+        recipe["data"] = [Path(folder).name for folder in recipe["data"]]
+    return replace(checkpoint, recipe=recipe)
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path, *, keep_previous: bool = False) -> None:

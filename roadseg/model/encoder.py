@@ -117,7 +117,10 @@ class LiteEncoder(nn.Module):
         if len(tensors) < len(state) or any(
             theirs.shape != ours.shape for theirs, ours in zip(tensors, state.values(), strict=False)
         ):
-            raise CheckpointError(f"{path}: these are not the weights of {self.name}.")
+            raise CheckpointError(
+                f"--encoder-weights {path}: these are not the weights of {self.name}; give the file of that "
+                "network."
+            )
         state = dict(zip(state, tensors, strict=False))
         _adapt_stem(state, self.fold_in)
         mine = {n for n in self.state_dict() if not n.endswith("num_batches_tracked")}

@@ -95,7 +95,7 @@ class VideoReport:
     def add(
         self, frame: int, seconds: float, road: float, confidence: float, changed: float, consistency: float
     ) -> None:
-        """Add a frame: its number and time, and shares 0..1; consistency may be NaN."""
+        """Add a frame: its number and time, and shares 0..1; NaN: there is none of it."""
         self.frames.append(frame)
         self.seconds.append(seconds)
         self.road.append(road)
@@ -112,9 +112,9 @@ class VideoReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the rows, as plain types."""
-        count, steady = len(self.frames), mean_defined(self.consistency)
+        count, steady, road = len(self.frames), mean_defined(self.consistency), mean_defined(self.road)
         means = {
-            "mean_road_percent": round(100 * sum(self.road) / count, 3) if count else None,
+            "mean_road_percent": None if math.isnan(road) else round(100 * road, 3),
             "mean_confidence": round(sum(self.confidence) / count, 4) if count else None,
             "mean_changed_percent": round(100 * sum(self.changed) / count, 3) if count else None,
             "mean_consistency": None if math.isnan(steady) else round(steady, 4),
@@ -165,7 +165,7 @@ class VideoReport:
                 (
                     frame,
                     round(seconds, 6),
-                    round(100 * road, 3),
+                    None if math.isnan(road) else round(100 * road, 3),
                     round(sure, 4),
                     round(100 * changed, 3),
                     None if math.isnan(steady) else round(steady, 4),
@@ -187,7 +187,8 @@ class VideoReport:
             axes.set_title(f"{seconds:.1f} s", fontsize=8)
             axes.set_axis_off()
         axes = figure.add_subplot(grid[1, :])
-        axes.plot(self.seconds, [100 * share for share in self.road], color="#009E73", label="road")
+        if not all(math.isnan(share) for share in self.road):
+            axes.plot(self.seconds, [100 * share for share in self.road], color="#009E73", label="road")
         changed = [100 * share for share in self.changed]
         axes.fill_between(
             self.seconds, changed, color="#D55E00", alpha=0.5, label="changed since the frame before"

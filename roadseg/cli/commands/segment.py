@@ -25,7 +25,11 @@ def segment(
     ] = True,
     opacity: Annotated[float, typer.Option(help="Of the overlay's colour.")] = SegmentConfig.opacity,
     save_probs: Annotated[
-        bool, typer.Option("--save-probs", help="Also write probabilities, 0..255.")
+        bool,
+        typer.Option(
+            "--save-probs",
+            help="Also write probabilities, 0..255: of road, or of many classes that of the one shown.",
+        ),
     ] = False,
     ids: Annotated[
         Ids, typer.Option(help="What a mask's pixels hold: classes, or official Cityscapes labelIds.")

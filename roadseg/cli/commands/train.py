@@ -145,7 +145,10 @@ def train(
         given["data"] = data or [Path(folder) for folder in own.get("data", [])]
         settings = _settings(given)
         settings |= {k: v for k, v in own.items() if k != "data" and not options.is_given(ctx, k)}
-        config = TrainConfig.from_dict(settings)
+        try:
+            config = TrainConfig.from_dict(settings)
+        except ConfigError as error:
+            raise ConfigError(f"{error} (--recipe {recipe})" if recipe else f"{error}") from error
         network = config.model or (Path(config.weights).stem if config.weights else DEFAULT_MODEL)
         auto = f"{Path(config.classes).stem}-{network}"
         folder = new_folder(runs, auto) if name is None else named_folder(runs, name)

@@ -58,7 +58,6 @@ def _page(document: Mapping[str, Any], rows: Sequence[Mapping[str, float]], fram
         f"{document['frames_per_second']:.4g} frames/s",
         warning=("Not all is well: " + "; ".join(problems) + ".") if problems else "",
         headlines=[
-            Headline("Road, on average", f"{document['mean_road_percent']:.1f}", "% of a frame"),
             Headline("Confidence", f"{100 * document['mean_confidence']:.1f}", "%"),
             Headline("Changed per frame", f"{document['mean_changed_percent']:.2f}", "% of a frame"),
             Headline("Speed", f"{written / seconds:.1f}", "frames/s"),
@@ -72,11 +71,13 @@ def _page(document: Mapping[str, Any], rows: Sequence[Mapping[str, float]], fram
         ),
     )
     panels: list[tuple[str, str, Sequence[float], str | None]] = [
-        ("Road", "% of the frame", road, "zero"),
         ("Changed since the frame before", "% of the frame", changed, "zero"),
         ("Confidence: mean probability of the class that each pixel shows", "%", sure, None),
     ]
     caption = ""
+    if (share := document["mean_road_percent"]) is not None:
+        page.headlines.insert(0, Headline("Road, on average", f"{share:.1f}", "% of a frame"))
+        panels.insert(0, ("Road", "% of the frame", road, "zero"))
     if (consistent := document["mean_consistency"]) is not None:
         page.headlines.insert(-1, Headline("Temporal consistency", f"{100 * consistent:.2f}", "%"))
         panels.append(("Temporal consistency", "%", steady, None))
