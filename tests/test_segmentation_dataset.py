@@ -136,16 +136,18 @@ def test_a_label_of_another_size_is_named(cityscapes: Path) -> None:
 
 def test_the_bonnet_becomes_background_and_other_void_stays() -> None:
     label = np.ones((30, 40), np.uint8)
-    label[26:] = 255  # the bonnet ...
-    label[22:26, 18:22] = 255  # ... with its star
-    label[23:25, 2:5] = 255  # an unsure patch on the road
+    label[25:] = 255  # the bonnet ...
+    label[22:25, 17:22] = 255  # ... with its star
+    label[21:23, 2:5] = 255  # an unsure patch on the road
     label[5:9, 30:] = 255
     out = label_own_car(label, 0)
-    assert (out[26:] == 0).all()
-    assert (out[22:26, 18:22] == 0).all()
-    assert (out[23:25, 2:5] == 255).all()
+    assert (out[26:] == 0).all(), "to the sides and the foot of the picture, but not to its edge ..."
+    assert (out[23:26, 18:21] == 0).all()
+    assert (out[25, :16] == 255).all(), "... which stays void"
+    assert (out[22, 17:22] == 255).all()
+    assert (out[21:23, 2:5] == 255).all()
     assert (out[5:9, 30:] == 255).all()
-    assert (label[26:] == 255).all(), "the input is left alone"
+    assert (label[25:] == 255).all(), "the input is left alone"
 
 
 @pytest.mark.parametrize(

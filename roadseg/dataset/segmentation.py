@@ -51,7 +51,9 @@ def label_own_car(label_HW: UInt8, own_car: int) -> UInt8:
 
     Cityscapes and others leave the bonnet void, so that a network is never told what it is and calls it road
     on cameras that it has not seen. It is the void region that touches the bottom over at least half of the
-    width; only its part in the lowest third counts, since void regions may run together.
+    width; only its part in the lowest third counts, since void regions may run together. Its edge stays void:
+    it is soft, and labels leave a margin around it. Learnt as the own car, that margin costs a point of road
+    IoU on Cityscapes val, where road begins beside it.
     """
     void_HW = (label_HW == VOID).astype(np.uint8)
     if void_HW[-1].mean() < 0.5:
@@ -59,8 +61,11 @@ def label_own_car(label_HW: UInt8, own_car: int) -> UInt8:
     top = label_HW.shape[0] * 2 // 3
     _, region_hW = cv2.connectedComponents(void_HW[top:])
     bottom = np.unique(region_hW[-1])
+    own_hW = np.isin(region_hW, bottom[bottom > 0]).astype(np.uint8)
+    margin = max(1, round(label_HW.shape[0] / 64))
+    inner_hW = cv2.erode(own_hW, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
     out_HW = label_HW.copy()
-    out_HW[top:][np.isin(region_hW, bottom[bottom > 0])] = own_car
+    out_HW[top:][inner_hW > 0] = own_car
     return out_HW
 
 
