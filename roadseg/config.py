@@ -429,6 +429,8 @@ class TrainConfig(_Plain):
             raise ConfigError(
                 f"encoder_weights is given, but model {self.model} has no encoder for which there are any."
             )
+        if not (self.weights or network.encoder) and self.encoder_lr != type(self).encoder_lr:
+            raise ConfigError(f"encoder_lr is given, but model {self.model} has no pretrained encoder.")
         if self.teacher is None and self.teacher_share != type(self).teacher_share:
             raise ConfigError("teacher_share is given, but no teacher: give --teacher, or leave it out.")
         for weight in self.class_weights:

@@ -405,7 +405,7 @@ def work_for_ever(model: Any) -> None:
 FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "no metadata": (edited(lambda m: m.ClearField("metadata_props")), "another program's"),
     "cut short": (lambda p: p.write_bytes(p.read_bytes()[:3000]), "damaged or cut short"),
-    "empty": (lambda p: p.write_bytes(b""), "another program's"),
+    "empty": (lambda p: p.write_bytes(b""), "the file is empty"),
     "a text": (lambda p: p.write_text("hello, this is no network"), "damaged or cut short"),
     "missing": (lambda p: p.unlink(), "there is no such weights file"),
     "weights elsewhere": (edited(lead_outside), "refused, because it holds weights in other files"),

@@ -72,8 +72,10 @@ def run_segment(
 def _runner(ray: str | None, weights: Path | None, infer: InferConfig) -> Runner | None:
     if ray is None:
         return None
+    from roadseg.engine.cluster import require_ray
     from roadseg.engine.remote import Remote, segment_remotely
 
+    require_ray()  # before anything is written
     return partial(segment_remotely, Remote(ray, str(weights) if weights else None, infer))
 
 

@@ -64,6 +64,15 @@ class _Worker:
         return self._work(items)
 
 
+def require_ray() -> Any:
+    """Return the package; raises ExtraError where it is not installed."""
+    try:
+        import ray
+    except ImportError as error:
+        raise ExtraError("--ray needs Ray, which is not installed: pip install 'roadseg[ray]'") from error
+    return ray
+
+
 class Cluster:
     """A Ray cluster that one is connected to, until `close`."""
 
@@ -73,10 +82,7 @@ class Cluster:
         gpus: one worker for each GPU if the cluster has any; else there is one for each CPU core.
         ExtraError: Ray is not installed. ConfigError: no such address. RoadsegError: no such cluster.
         """
-        try:
-            import ray
-        except ImportError as error:
-            raise ExtraError("--ray needs Ray, which is not installed: pip install 'roadseg[ray]'") from error
+        ray = require_ray()
         try:
             if address not in ("auto", "local"):
                 _knock(address)

@@ -77,6 +77,8 @@ def files_of(path: Path) -> list[Path]:
 
 def read_exported(files: list[bytes], kind: ExportFormat, source: str) -> Exported:
     """Read a network from the contents of its files, as `files_of` lists them; raises as `load_weights`."""
+    if not files[0]:
+        raise CheckpointError(f"{source}: the file is empty. Export it again.")
     if kind == "onnx":
         from roadseg.model.onnx_file import read
     else:
