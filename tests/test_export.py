@@ -529,7 +529,7 @@ def test_a_missing_extra_is_one_line(
     used = network if kind == "onnx" else tmp_path / "made.xml"
     if kind == "openvino":
         for file in (used, used.with_suffix(".bin")):
-            file.write_bytes(b"")
+            file.write_bytes(b"<net>")
     done = invoke("segment", SAMPLES / "frames", "-w", used, "--out", tmp_path / "out")
     assert done.exit_code == 1
     assert f"pip install 'roadseg[{kind}]'" in done.stderr
@@ -540,7 +540,7 @@ def test_bad_command_lines(weights: Path, network: Path, tmp_path: Path) -> None
     for words, code, message in [
         (["--format", "tflite"], 2, "is not one of 'onnx', 'openvino'"),
         (["--int8"], 2, "--int8 needs labelled pictures"),
-        (["--format", "openvino"], 2, "what is written as openvino ends in .xml"),
+        (["--format", "openvino"], 2, "written as --format openvino ends in .xml"),
         (["--data", tmp_path / "nowhere"], 1, "nowhere"),
         (["-w", network], 1, "is exported, so it can only be run"),
         (["-w", tmp_path / "none.pt"], 1, "no such weights file"),
