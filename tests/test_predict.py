@@ -136,7 +136,8 @@ def test_many_calls_at_once_give_what_one_gives() -> None:
 
 @pytest.mark.parametrize("scheme", ["road", "cityscapes19"])
 def test_the_probability_of_road_fits_the_mask_and_the_softmax(scheme: str) -> None:
-    predictor = Predictor(ready(scheme), InferConfig(device="cpu", threshold=0.4))
+    threshold = 0.4 if scheme == "road" else 0.5  # of many classes the likeliest is shown
+    predictor = Predictor(ready(scheme), InferConfig(device="cpu", threshold=threshold))
     images = [street(i, *size)[0] for i, size in enumerate([(48, 96), (97, 31)])]
     masks = predictor.predict(images)
     both = predictor.predict_with_probabilities(images)
