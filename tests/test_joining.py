@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from roadseg.config import InferConfig
 from roadseg.engine.joining import join_classes, make_joining
 from roadseg.engine.predict import Predictor
 from roadseg.engine.tiles import make_predictor
-from roadseg.errors import ConfigError
+from roadseg.errors import CheckpointError, ConfigError
 from roadseg.labels import SCHEMES, LabelScheme
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -187,6 +188,14 @@ def test_the_bias_of_the_road_moves_the_road_alone() -> None:
     torch.testing.assert_close(
         after_BKHW - before_BKHW, torch.tensor([0.0, 2.0])[:, None, None].expand(1, 2, 32, 32)
     )
+
+
+def test_members_that_are_not_one_number_a_class_are_refused(tmp_path: Path) -> None:
+    joined = join_classes(checkpoint19("efficient"), "road")
+    joined.model.config = replace(joined.model.config, members=(17, 1, 1))
+    save_checkpoint(joined, tmp_path / "odd.pt")
+    with pytest.raises(CheckpointError, match="members"):
+        load_checkpoint(tmp_path / "odd.pt")
 
 
 def test_what_is_joined_is_not_joined_again() -> None:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from roadseg.config import Norm, UNetConfig
+from roadseg.errors import ConfigError
 from roadseg.model.backbone import NODES, TorchvisionEncoder
 from roadseg.model.blocks import RGB_MEAN, RGB_STD, Context, ConvNorm, Join, Residual
 from roadseg.model.encoder import LiteEncoder
@@ -31,6 +32,8 @@ class RoadNet(nn.Module):
 
     def __init__(self, config: UNetConfig, num_classes: int) -> None:
         super().__init__()
+        if config.members and len(config.members) != num_classes:
+            raise ConfigError(f"members is {config.members}, but there are {num_classes} classes.")
         self.config = config
         self.num_classes = num_classes
         for name, values in (("mean", RGB_MEAN), ("std", RGB_STD)):
