@@ -187,15 +187,14 @@ def test_eval_in_chunks_is_eval(here: Path) -> None:
 
 def test_videos_one_by_one_are_videos(here: Path) -> None:
     sources = [make_clip(here / f"{i}.mp4", count=4 + i) for i in range(2)]
-    words = ("video", *sources, "-w", "tiny.pt", "--device", "cpu", "-q", "--no-html")
+    # Without loss: of the same frames, x264 does not always make the same bytes where it may lose some.
+    words = ("video", *sources, "-w", "tiny.pt", "--device", "cpu", "-q", "--no-html", "--crf", "0")
     assert run(*words, "--out", "alone") == 0
     assert run(*words, "--out", "cluster", "--ray", "here") == 0
     alone, cluster = documents(here, "report.json")
     assert cluster == alone
-    # The tables tell of every mask; the bytes of a video also depend on how its encoder's threads were timed.
-    for name in ("0.csv", "1.csv"):
+    for name in ("0.mp4", "1.mp4", "0.csv", "1.csv"):
         assert (here / "cluster" / name).read_bytes() == (here / "alone" / name).read_bytes()
-    assert all((here / "cluster" / f"{i}.mp4").stat().st_size > 1000 for i in range(2))
 
 
 @pytest.mark.slow

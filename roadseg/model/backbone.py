@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from roadseg.errors import CheckpointError
-from roadseg.model.encoder import read_state
+from roadseg.model.encoder import not_of, read_state
 
 # Name -> its last node at strides 2, 4, 8, 16 and 32.
 _RESNET: Final = ("relu", "layer1", "layer2", "layer3", "layer4")
@@ -65,19 +65,15 @@ class TorchvisionEncoder(nn.Module):
         from torchvision.models import get_model
 
         if set(state) - set(get_model(self.name, weights=None).state_dict()):  # of a larger relative, say
-            raise CheckpointError(_not_of(self.name, weights))
+            raise CheckpointError(not_of(self.name, weights))
         mine = self.body.state_dict()
         fitting = {name: tensor for name, tensor in state.items() if name in mine}
         try:
             missing = self.body.load_state_dict(fitting, strict=False).missing_keys
         except RuntimeError as error:  # shapes
-            raise CheckpointError(_not_of(self.name, weights)) from error
+            raise CheckpointError(not_of(self.name, weights)) from error
         if [name for name in missing if not name.endswith("num_batches_tracked")]:
-            raise CheckpointError(_not_of(self.name, weights))
-
-
-def _not_of(name: str, weights: str) -> str:
-    return f"--encoder-weights {weights}: these are not the weights of {name}; give the file of that network."
+            raise CheckpointError(not_of(self.name, weights))
 
 
 def _fetch(name: str) -> dict[str, Tensor]:

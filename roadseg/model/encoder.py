@@ -117,14 +117,16 @@ class LiteEncoder(nn.Module):
         if len(tensors) < len(state) or any(
             theirs.shape != ours.shape for theirs, ours in zip(tensors, state.values(), strict=False)
         ):
-            raise CheckpointError(
-                f"--encoder-weights {path}: these are not the weights of {self.name}; give the file of that "
-                "network."
-            )
+            raise CheckpointError(not_of(self.name, path))
         state = dict(zip(state, tensors, strict=False))
         _adapt_stem(state, self.fold_in)
         mine = {n for n in self.state_dict() if not n.endswith("num_batches_tracked")}
         self.load_state_dict({n: t for n, t in state.items() if n in mine}, strict=False)
+
+
+def not_of(name: str, weights: str | Path) -> str:
+    """What to tell where `weights` are not those of the encoder `name`."""
+    return f"--encoder-weights {weights}: these are not the weights of {name}; give the file of that network."
 
 
 def _levels(name: str) -> list[list[tuple[int, int, int, int]]]:
