@@ -29,14 +29,23 @@ def label_of(picture: Path) -> Path:
     return SAMPLES / "cityscapes" / "gtFine" / city.with_name(name)
 
 
-@pytest.fixture(scope="module")
-def script() -> Iterator[ModuleType]:
-    """samples/make_samples.py, imported as it is when it is run."""
+def imported(name: str) -> Iterator[ModuleType]:
+    """A script of samples/, imported as it is when it is run."""
     sys.path.insert(0, str(SAMPLES))
     try:
-        yield importlib.import_module("make_samples")
+        yield importlib.import_module(name)
     finally:
         sys.path.remove(str(SAMPLES))
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[ModuleType]:
+    yield from imported("make_samples")
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Iterator[ModuleType]:
+    yield from imported("make_scenes")
 
 
 def assert_same_picture(drawn: np.ndarray, committed: np.ndarray, tolerance: float) -> None:
@@ -119,3 +128,38 @@ def test_each_mask_of_the_drive_is_a_road_mask(mask: Path) -> None:
     assert road.shape == (360, 640)
     assert set(np.unique(road).tolist()) == {0, 255}
     assert 0.2 < (road == 255).mean() < 0.6
+
+
+@pytest.mark.parametrize("seed", [1000, 1003, 1004, 1017])
+def test_a_scene_by_chance_is_the_same_every_time_and_labelled(
+    scenes: ModuleType, tmp_path: Path, seed: int
+) -> None:
+    for root in (tmp_path / "a", tmp_path / "b"):
+        scenes.write_scene(root, seed)
+    one, other = (
+        {p.relative_to(root): p.read_bytes() for p in root.rglob("*.png")}
+        for root in (tmp_path / "a", tmp_path / "b")
+    )
+    assert one == other
+    split = "val" if seed % 20 == 0 else "train"
+    name = f"rendered_{seed:06d}_000019"
+    label = pixels(tmp_path / "a" / "gtFine" / split / "rendered" / f"{name}_gtFine_labelIds.png")
+    picture = pixels(tmp_path / "a" / "leftImg8bit" / split / "rendered" / f"{name}_leftImg8bit.png")
+    assert picture.shape == (*label.shape, 3)
+    assert set(np.unique(label).tolist()) <= OFFICIAL_IDS
+    assert 0.05 < np.mean(label == ROAD) < 0.8
+
+
+def test_a_scene_that_is_there_already_is_left_alone(scenes: ModuleType, tmp_path: Path) -> None:
+    scenes.write_scene(tmp_path, 1001)
+    (label,) = tmp_path.rglob("*labelIds.png")
+    label.write_bytes(b"mine")
+    scenes.write_scene(tmp_path, 1001)
+    assert label.read_bytes() == b"mine"
+
+
+def test_chance_gives_every_place_and_weather(scenes: ModuleType) -> None:
+    plans = [scenes.plan_by_chance(seed) for seed in range(1000, 1200)]
+    assert {plan.place for plan in plans} == {"city", "suburb", "country", "motorway"}
+    assert len({plan.weather for plan in plans}) == 9
+    assert len({plan.view.focal for plan in plans}) == len(plans)

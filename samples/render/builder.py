@@ -1,8 +1,7 @@
 """Puts things where they belong along a road."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from render import furniture as kit
 from render.building import BRICKS, PLASTERS, House
 from render.camera import Array
 from render.canvas import Canvas, unit
+from render.dice import Dice
 from render.layout import BAY, LANE, OPPOSITE
 from render.light import Light
 from render.noise import Noise
@@ -22,8 +22,6 @@ from render.vehicle import PAINTS, Vehicle
 
 FAR_END = 190.0  # metres; beyond it only the skyline is left
 _CARS = ("hatch", "hatch", "sedan", "estate", "estate", "suv", "van")
-
-T = TypeVar("T")
 
 
 class Thing(Protocol):
@@ -50,29 +48,6 @@ class Driver:
     speed: float
     paint: tuple[float, float, float]
     braking: bool = False
-
-
-class Dice:
-    """Random choices."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-
-    def between(self, low: float, high: float) -> float:
-        return float(self.rng.uniform(low, high))
-
-    def near(self, middle: float, spread: float) -> float:
-        return float(self.rng.normal(middle, spread))
-
-    def chance(self, share: float) -> bool:
-        return bool(self.rng.uniform() < share)
-
-    def whole(self, low: int, high: int) -> int:
-        """A whole number from low to high, both included."""
-        return int(self.rng.integers(low, high + 1))
-
-    def pick(self, options: Sequence[T]) -> T:
-        return options[int(self.rng.integers(len(options)))]
 
 
 class Builder:

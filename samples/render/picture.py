@@ -44,6 +44,22 @@ _FAR_HILLS = Hills(3, 0.030, 0.080, (24, 60, 150), (0.10, 0.13, 0.13), haze=0.5)
 _NEAR_WOODS = Hills(4, 0.014, 0.040, (24, 90, 300, 900), (0.05, 0.07, 0.03), haze=0.15)
 
 
+def _skyline(seed: int | None) -> list[Hills]:
+    """The ridges of the samples, or those that the dice of `seed` give."""
+    ridges = [_FAR_HILLS, _NEAR_WOODS]
+    if seed is None:
+        return ridges
+    rng = np.random.default_rng([seed, 8])
+    return [
+        ridge._replace(
+            seed=int(rng.integers(1 << 30)),
+            height=ridge.height * float(rng.uniform(0.2, 2.0)),
+            rough=ridge.rough * float(rng.uniform(0.3, 1.8)),
+        )
+        for ridge in ridges
+    ]
+
+
 def photograph(
     street: Street, width: int, height: int, view: View, time: float = 0.0
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -57,8 +73,10 @@ def photograph(
     canvas = Canvas(camera)
     for thing, share in zip(things, sunlit, strict=True):
         thing.draw(canvas, light, street.noise, share)
-    street.ground.draw(canvas, light, shadows, _mirrored(camera, things, sunlit, light, street.noise))
-    _sky(canvas, light, street.noise)
+    skyline = _skyline(street.plan.skyline)
+    mirrored = _mirrored(camera, things, sunlit, light, street.noise, skyline)
+    street.ground.draw(canvas, light, shadows, mirrored)
+    _sky(canvas, light, street.noise, skyline)
     if street.plan.bonnet:
         _bonnet(canvas, light)
     linear, label = canvas.resolve()
@@ -86,7 +104,12 @@ def _shadows(things: list[Thing], light: Light, camera: Camera) -> tuple[Shadows
 
 
 def _mirrored(
-    camera: Camera, things: list[Thing], sunlit: list[float], light: Light, noise: Noise
+    camera: Camera,
+    things: list[Thing],
+    sunlit: list[float],
+    light: Light,
+    noise: Noise,
+    skyline: list[Hills],
 ) -> Array | None:
     """What a wet road shows at each sample: the street upside down, drawn out by the rough surface."""
     if not light.wet:
@@ -94,16 +117,16 @@ def _mirrored(
     canvas = Canvas(camera, mirrored=True)
     for thing, share in zip(things, sunlit, strict=True):
         thing.draw(canvas, light, noise, share)
-    _sky(canvas, light, noise)
+    _sky(canvas, light, noise, skyline)
     return np.asarray(cv2.GaussianBlur(canvas.rgb, (0, 0), sigmaX=1.6, sigmaY=camera.height / 22), np.float32)
 
 
-def _sky(canvas: Canvas, light: Light, noise: Noise) -> None:
+def _sky(canvas: Canvas, light: Light, noise: Noise, skyline: list[Hills]) -> None:
     """Fill what is still empty with sky and a skyline of hills, then hang haze before everything."""
     empty = np.isinf(canvas.depth)
     ray = unit(canvas.ray[empty])
     colour, label = light.sky(ray, noise), np.full(len(ray), SKY, np.uint8)
-    for hills in (_FAR_HILLS, _NEAR_WOODS):
+    for hills in skyline:
         behind = np.arctan2(ray[:, 0], ray[:, 1]) + np.pi  # the seam of the skyline lies behind the camera
         place = behind / (2 * np.pi) * _STEPS
         below = ray[:, 2] < np.interp(place, np.arange(_STEPS), hills.crest())

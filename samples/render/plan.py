@@ -46,4 +46,5 @@ class Plan:
     floors: tuple[int, int] = (3, 6)
     dry: bool = False  # the grass is yellow
     bonnet: bool = False
+    skyline: int | None = None  # seed of other hills than those of the samples
     tint: tuple[float, float, float] = (0.93, 1.02, 0.94)  # white balance; Cityscapes is greenish

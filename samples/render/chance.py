@@ -1,0 +1,119 @@
+"""Plans by chance: streets, weathers and cameras of all kinds, for a data set to train on."""
+
+import numpy as np
+
+from render.dice import Dice
+from render.ground import Wear
+from render.layout import LANE
+from render.plan import Plan, View
+
+# How often each is drawn; the two of a pair of lanes are oncoming and ours.
+_PLACES = {"city": 0.4, "suburb": 0.2, "country": 0.2, "motorway": 0.2}
+_WEATHERS = {
+    "overcast": 0.13, "bright": 0.15, "sunny": 0.20, "clear": 0.12, "low-sun": 0.12,
+    "fog": 0.05, "rain": 0.09, "dusk": 0.07, "night": 0.07,
+}  # fmt: skip
+_LANES = {
+    "city": ((1, 1), (1, 2), (2, 2), (0, 2), (0, 1), (2, 3)),
+    "suburb": ((1, 1), (0, 1), (1, 1)),
+    "country": ((1, 1), (1, 1), (1, 2)),
+    "motorway": ((0, 2), (0, 3), (0, 4)),
+}
+_FLOORS = ((1, 2), (2, 4), (3, 6), (5, 9))
+_BUILT_UP = ("city", "suburb")
+
+
+def plan_by_chance(seed: int) -> Plan:
+    """The plan that the dice of `seed` give: the same for the same seed."""
+    dice = Dice(np.random.default_rng([seed, 7]))
+    place = dice.draw(_PLACES)
+    built_up = place in _BUILT_UP
+    lanes = dice.pick(_LANES[place])
+    crossing = _crossing(dice) if place == "city" and dice.chance(0.35) else None
+    zebra = None
+    if built_up and dice.chance(0.3):
+        zebra = dice.between(6, 40) if crossing is None else max(4.0, crossing[0] - dice.between(3, 6))
+    return Plan(
+        seed=seed,
+        skyline=seed,
+        place=place,
+        weather=dice.draw(_WEATHERS),
+        sun=(dice.between(-180, 180), dice.between(12, 65)),
+        view=_view(dice, (dice.whole(0, lanes[1] - 1) + 0.5) * LANE),
+        wear=_wear(dice),
+        lanes=lanes,
+        parked=dice.between(0.2, 0.8) if built_up and dice.chance(0.65) else 0.0,
+        bays=dice.chance(0.35),
+        bends=_bends(dice, place),
+        climb=(dice.between(10, 40), dice.between(60, 110), dice.between(-3, 5))
+        if dice.chance(0.25)
+        else None,
+        crossing=crossing,
+        zebra=zebra,
+        surface="setts" if built_up and dice.chance(0.12) else "asphalt",
+        pavement=dice.between(1.4, 5.0),
+        paving=dice.pick(("slabs", "bricks")),
+        markings=place == "motorway" or dice.chance(0.75),
+        yellow=dice.chance(0.35),
+        traffic=dice.whole(0, 9),
+        people=dice.whole(0, 9) if built_up else 0,
+        trees=dice.between(0, 1),
+        floors=dice.pick(_FLOORS),
+        dry=dice.chance(0.4),
+        bonnet=dice.chance(0.3),
+        tint=_tint(dice),
+    )
+
+
+def _crossing(dice: Dice) -> tuple[float, float]:
+    start = dice.between(6, 45)
+    return start, start + dice.between(8, 14)
+
+
+def _view(dice: Dice, d: float) -> View:
+    """A camera of any lens in a car, a van or a lorry, not quite level and not quite in the lane's middle."""
+    low, high = dice.draw({(1.0, 1.5): 0.5, (1.2, 1.8): 0.35, (1.8, 2.8): 0.15})
+    return View(
+        focal=dice.between(0.6, 1.45),
+        height=dice.between(low, high),
+        d=dice.near(d, 0.35),
+        yaw=dice.near(0, 4),
+        pitch=dice.between(-7, 2.5),
+        roll=dice.near(0, 1.2),
+    )
+
+
+def _wear(dice: Dice) -> Wear:
+    return Wear(
+        tone=dice.between(0.06, 0.24),
+        warm=dice.between(-0.8, 1.0),
+        cracks=dice.between(0, 1.2),
+        patches=dice.whole(0, 9),
+        seams=dice.whole(0, 4),
+        covers=dice.whole(0, 4),
+        paint=dice.between(0.2, 1.0),
+        leaves=dice.between(0.3, 1.0) if dice.chance(0.12) else 0.0,
+    )
+
+
+def _bends(dice: Dice, place: str) -> tuple[tuple[float, float, float], ...]:
+    """None, one or two: where each begins and ends, in metres, and by how many degrees it turns."""
+    most = 10.0 if place == "motorway" else 28.0
+    bends, start = [], dice.between(5, 25)
+    for _ in range(dice.draw({0: 0.45, 1: 0.4, 2: 0.15})):
+        end = start + dice.between(25, 70)
+        bends.append((start, end, dice.between(-most, most)))
+        start = end + dice.between(5, 30)
+    return tuple(bends)
+
+
+def _climb(dice: Dice) -> tuple[float, float, float]:
+    """Where it begins, over how many metres the ground rises, and by how many."""
+    return dice.between(10, 40), dice.between(60, 110), dice.between(-3, 5)
+
+
+def _tint(dice: Dice) -> tuple[float, float, float]:
+    """A white balance that is off by some 6 % a channel."""
+    red, green, blue = (float(np.exp(dice.near(0, 0.06))) for _ in range(3))
+    mean = (red + green + blue) / 3
+    return red / mean, green / mean, blue / mean
