@@ -42,6 +42,11 @@ Audio = Literal["copy", "none"]
 ExportFormat = Literal["onnx", "openvino"]
 
 
+def available_cores() -> int:
+    """CPU cores that `taskset` or a container leaves to this process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _one_of(name: str, value: object, kind: object) -> None:
     choices = get_args(kind)
     if value not in choices:
@@ -402,7 +407,7 @@ class TrainConfig(_Plain):
     """Share of the groups held out where the data set has no validation split of its own."""
     cache: Cache = "ram"
     """Where the pictures wait between epochs, decoded and resized: memory, disk, or nowhere."""
-    workers: int = min(8, os.cpu_count() or 1)
+    workers: int = min(8, available_cores())
     """Processes that augment pictures (threads that read them, in validation)."""
     device: str = "auto"
     amp: bool = True

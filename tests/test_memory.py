@@ -1,6 +1,9 @@
 """Out of memory: batches are halved and stay so, it is said once, and one picture too many is one failure."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +211,17 @@ def test_a_container_s_share_of_the_cores_is_all_there_is(
     (tmp_path / "cpu.max").write_text(quota)
     monkeypatch.setattr(device, "_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert device.usable_cores() == cores
     monkeypatch.setattr(device, "_QUOTA", tmp_path / "not there")
     assert device.usable_cores() == 64
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux leaves a process fewer cores")
+def test_readers_are_no_more_than_the_cores_that_are_left() -> None:
+    code = (
+        "import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1]); "
+        "from roadseg.config import TrainConfig; print(TrainConfig().workers)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"

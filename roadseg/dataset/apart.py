@@ -1,12 +1,12 @@
 """Pairs are read in processes apart: a file that kills its decoder is found by the loss of one, and named."""
 
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Final
 
+from roadseg.config import available_cores
 from roadseg.dataset.inspect import Finding, inspect_pair
 from roadseg.dataset.samples import Sample
 from roadseg.errors import MediaError
@@ -22,7 +22,7 @@ _WAITING: Final = 2  # chunks for each process: one in work and one that waits
 def inspect_apart(pairs: Sequence[Pair]) -> Iterator[list[Finding]]:
     """What is wrong with each pair, image and label decoded; as they get done."""
     chunks = [pairs[i : i + _CHUNK] for i in range(0, len(pairs), _CHUNK)][::-1]
-    count = min(os.cpu_count() or 1, 8, len(chunks))
+    count = min(available_cores(), 8, len(chunks))
     while chunks:
         with _processes(count) as pool:
             handed: dict[Future[list[list[Finding]]], Sequence[Pair]] = {}

@@ -4,7 +4,6 @@ An *error* would stop training or evaluation, a *warning* means that something i
 *note* is good to know.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from roadseg.config import available_cores
 from roadseg.dataset.apart import Pair, inspect_apart
 from roadseg.dataset.archives import Archive, find_archives
 from roadseg.dataset.counts import SplitCount, count_pairs
@@ -285,5 +285,5 @@ def _inspect_fast(pairs: Sequence[Pair], to_decode: Collection[Path]) -> Iterato
         sample, scheme = pair
         return list(inspect_pair(sample, scheme, deep=False, decode=sample.label in to_decode))
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, available_cores())) as pool:
         yield from pool.map(look, pairs)

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from torch.utils.data import Dataset, Sampler
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from roadseg.config import Cache
+from roadseg.config import Cache, available_cores
 from roadseg.dataset.inspect import Finding, inspect_pair
 from roadseg.dataset.samples import Sample, read_pair
 from roadseg.errors import DatasetError, OutputError
@@ -98,7 +97,7 @@ def require_good_labels(
         return list(inspect_pair(sample, scheme, deep=False, decode=True))
 
     found: list[Finding] = []
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, available_cores())) as pool:
         for i, findings in enumerate(pool.map(faults, samples)):
             found += findings
             if progress:
@@ -145,7 +144,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
             self._pairs = _DiskPairs.make(folder / self._fingerprint(), self, progress, note)
 
     def _read_all(self, progress: Progress | None) -> Iterator[Pair]:
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(max_workers=min(8, available_cores())) as pool:
             window = 64  # in flight; the whole set must not wait in memory when it goes to disk
             for start in range(0, len(self), window):
                 for i, pair in enumerate(pool.map(self._read, range(start, min(start + window, len(self))))):
@@ -225,7 +224,7 @@ class _DiskPairs(Sequence[Pair]):
         offset, height, width, _ = max(self.entries)
         if self.data.size != offset + 4 * height * width:
             raise ValueError(f"{folder}: pixels.bin is not as long as index.json says")
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(max_workers=min(8, available_cores())) as pool:
             if not all(pool.map(self._is_whole, self.entries)):
                 raise ValueError(f"{folder}: pixels.bin is not what index.json says")
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import torch
 
+from roadseg.config import available_cores
 from roadseg.errors import ConfigError
 
 # Microseconds of CPU time in each period that the container may have, and the period; or "max".
@@ -72,7 +73,7 @@ def usable_cores() -> int:
     A container or `taskset` may leave it fewer than there are, and OMP_NUM_THREADS its share of them: Ray
     sets that in its workers, people where several shards run on one machine.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     share = os.environ.get("OMP_NUM_THREADS", "")
     if share.isdecimal() and int(share):
         cores = min(cores, int(share))
