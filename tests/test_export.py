@@ -276,6 +276,15 @@ def test_int8(weights: Path, cityscapes: Path, tmp_path: Path) -> None:
     assert 0.7 < parity.equal < 1  # near, but no longer the same
 
 
+def test_the_bundled_network_in_int8_is_as_good(tmp_path: Path) -> None:
+    """As a user makes it, without --force: it is refused where it loses more than 0.5 points."""
+    out = tmp_path / "small.onnx"
+    done = invoke("export", "--int8", "--data", SAMPLES / "cityscapes", "--out", out, "--quiet")
+    assert done.exit_code == 0, done.output
+    kinds = {node.op_type for node in onnx.load(out).graph.node}
+    assert "Clip" not in kinds, "ReLU6 is where the scale of 8 bits ends"
+
+
 def constant(road: bool) -> Checkpoint:
     """A network that says road, or no road, everywhere."""
     checkpoint = ready()
@@ -540,6 +549,7 @@ def test_bad_command_lines(weights: Path, network: Path, tmp_path: Path) -> None
     for words, code, message in [
         (["--format", "tflite"], 2, "is not one of 'onnx', 'openvino'"),
         (["--int8"], 2, "--int8 needs labelled pictures"),
+        (["--force"], 2, "--force is for --int8"),
         (["--format", "openvino"], 2, "written as --format openvino ends in .xml"),
         (["--data", tmp_path / "nowhere"], 1, "nowhere"),
         (["-w", network], 1, "is exported, so it can only be run"),

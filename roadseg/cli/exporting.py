@@ -31,6 +31,10 @@ def run_export(
     out = out or Path(find_weights(weights).stem + (".int8" if int8 else "") + suffix)
     if out.suffix.lower() != suffix:
         raise ConfigError(f"--out is {out}, but what is written as --format {kind} ends in {suffix}.")
+    if force and not int8:
+        raise ConfigError(
+            "--force is for --int8, which may lose too much; to replace a file, give --overwrite."
+        )
     if int8 and not data:
         raise ConfigError("--int8 needs labelled pictures to calibrate and to score on: --data DIR.")
     if not overwrite:
