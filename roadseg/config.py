@@ -6,10 +6,10 @@ A value that cannot work raises `ConfigError`, which names the setting and the v
 
 import dataclasses
 import difflib
-import os
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
+from roadseg.cores import available_cores
 from roadseg.errors import ConfigError
 
 Block = Literal["plain", "separable"]
@@ -40,11 +40,6 @@ View = Literal["overlay", "side-by-side", "contour", "mask"]
 Codec = Literal["h264", "hevc", "av1", "vp9", "mpeg4", "mjpeg", "ffv1"]
 Audio = Literal["copy", "none"]
 ExportFormat = Literal["onnx", "openvino"]
-
-
-def available_cores() -> int:
-    """CPU cores that `taskset` or a container leaves to this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _one_of(name: str, value: object, kind: object) -> None:

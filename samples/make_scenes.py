@@ -8,7 +8,8 @@ core.
 """
 
 import argparse
-import os
+import signal
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,27 +20,32 @@ from render.chance import plan_by_chance
 from render.picture import photograph
 from render.street import Street
 
+from roadseg.cores import available_cores
+from roadseg.media.output import replacing
+
 SIZES = ((640, 360), (640, 320))  # width and height, in turn
 VAL_EVERY = 20
+# A terminal sends Ctrl-C to the workers as well, which are to finish their scenes.
+_LEFT_TO_THE_PARENT = (signal.SIGINT, signal.SIG_IGN)
 
 
 def write_scene(root: Path, seed: int) -> None:
-    """Render the scene of `seed`; where it is written already, leave it."""
-    split = "train" if seed % VAL_EVERY else "val"
+    """Render the scene of `seed`; where it is written already, leave it. Raises OSError."""
+    split, number = ("train", seed) if seed % VAL_EVERY else ("val", seed // VAL_EVERY)
     name = f"rendered_{seed:06d}_000019"
     paths = [
         root / "leftImg8bit" / split / "rendered" / f"{name}_leftImg8bit.png",
         root / "gtFine" / split / "rendered" / f"{name}_gtFine_labelIds.png",
     ]
-    if paths[-1].exists():
+    if all(path.exists() for path in paths):
         return
     cv2.setNumThreads(1)
     plan = plan_by_chance(seed)
-    for path, pixels in zip(paths, photograph(Street(plan), *SIZES[seed % 2], plan.view), strict=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        begun = path.with_suffix(".partial")
-        Image.fromarray(pixels).save(begun, format="png")
-        begun.replace(path)
+    pictures = photograph(Street(plan), *SIZES[number % len(SIZES)], plan.view)
+    for path, pixels in zip(paths, pictures, strict=True):
+        if not path.exists():
+            with replacing(path) as file:
+                Image.fromarray(pixels).save(file, format="png")
 
 
 def main() -> None:
@@ -48,10 +54,23 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1200, help="how many")
     parser.add_argument("--first-seed", type=int, default=1000, help="of the first; the others count on")
     arguments = parser.parse_args()
-    seeds = range(arguments.first_seed, arguments.first_seed + arguments.count)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for done, _ in enumerate(pool.map(partial(write_scene, arguments.out), seeds), 1):
-            print(f"\r{done} of {len(seeds)}", end="", flush=True)
+    if arguments.count < 1 or arguments.first_seed < 0:
+        parser.error("--count must be at least 1, and --first-seed at least 0")
+    first: int = arguments.first_seed
+    seeds = range(first, first + arguments.count)
+    workers = ProcessPoolExecutor(available_cores(), initializer=signal.signal, initargs=_LEFT_TO_THE_PARENT)
+    done = 0
+    with workers as pool:
+        try:
+            for done, _ in enumerate(pool.map(partial(write_scene, arguments.out), seeds), 1):
+                print(f"\r{done} of {len(seeds)}", end="", flush=True)
+        except OSError as error:
+            pool.shutdown(cancel_futures=True)
+            sys.exit(f"\n{arguments.out}: cannot be written to: {error.strerror}. Choose another --out.")
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            print(f"\nstopped after {done} of {len(seeds)}; the same command goes on", file=sys.stderr)
+            sys.exit(130)
     print(f"\n{arguments.out}")
 
 

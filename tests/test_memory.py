@@ -14,6 +14,7 @@ from conftest import make_cityscapes, street, tiny_checkpoint, write_png
 from torch import Tensor
 from typer.testing import CliRunner
 
+from roadseg import cores
 from roadseg.cli.app import app
 from roadseg.cli.options import batch_size_of
 from roadseg.config import InferConfig, SegmentConfig
@@ -203,17 +204,18 @@ def test_on_cuda_a_batch_size_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("quota", "cores"), [("max 100000", 64), ("150000 100000", 2), ("50000 100000", 1), ("", 64)]
+    ("quota", "left"), [("max 100000", 64), ("150000 100000", 2), ("50000 100000", 1), ("", 64)]
 )
 def test_a_container_s_share_of_the_cores_is_all_there_is(
-    quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quota: str, left: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpu.max").write_text(quota)
-    monkeypatch.setattr(device, "_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(cores, "_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)), raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert device.usable_cores() == cores
-    monkeypatch.setattr(device, "_QUOTA", tmp_path / "not there")
+    assert device.usable_cores() == left
+    assert cores.available_cores() == left
+    monkeypatch.setattr(cores, "_QUOTA", tmp_path / "not there")
     assert device.usable_cores() == 64
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Final
 
-from roadseg.config import available_cores
+from roadseg.cores import available_cores
 from roadseg.dataset.inspect import Finding, inspect_pair
 from roadseg.dataset.samples import Sample
 from roadseg.errors import MediaError

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from roadseg.config import available_cores
+from roadseg.cores import available_cores
 from roadseg.dataset.apart import Pair, inspect_apart
 from roadseg.dataset.archives import Archive, find_archives
 from roadseg.dataset.counts import SplitCount, count_pairs

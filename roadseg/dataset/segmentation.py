@@ -17,7 +17,8 @@ from torch.utils.data import Dataset, Sampler
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from roadseg.config import Cache, available_cores
+from roadseg.config import Cache
+from roadseg.cores import available_cores
 from roadseg.dataset.inspect import Finding, inspect_pair
 from roadseg.dataset.samples import Sample, read_pair
 from roadseg.errors import DatasetError, OutputError

@@ -1,18 +1,12 @@
 """Which device to compute on, and in which precision."""
 
-import math
 import os
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Final
 
 import torch
 
-from roadseg.config import available_cores
+from roadseg.cores import available_cores
 from roadseg.errors import ConfigError
-
-# Microseconds of CPU time in each period that the container may have, and the period; or "max".
-_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -68,17 +62,11 @@ def wait(device: torch.device) -> None:
 
 
 def usable_cores() -> int:
-    """How many CPU cores this process may use.
+    """How many CPU cores this process may compute on.
 
-    A container or `taskset` may leave it fewer than there are, and OMP_NUM_THREADS its share of them: Ray
-    sets that in its workers, people where several shards run on one machine.
+    Of those that it has, OMP_NUM_THREADS leaves it a share: Ray sets that in its workers, people where
+    several shards run on one machine.
     """
     cores = available_cores()
     share = os.environ.get("OMP_NUM_THREADS", "")
-    if share.isdecimal() and int(share):
-        cores = min(cores, int(share))
-    try:
-        quota, period = map(int, _QUOTA.read_text("ascii").split())
-    except (OSError, ValueError):  # not Linux, or "max"
-        return cores
-    return max(1, min(cores, math.ceil(quota / period)))
+    return min(cores, int(share)) if share.isdecimal() and int(share) else cores

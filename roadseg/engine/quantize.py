@@ -13,8 +13,8 @@ from roadseg.model.exported import require
 from roadseg.model.onnx_file import INPUT
 
 # Convolutions and what lies between them, so that values stay in 8 bits from one to the next. The arithmetic
-# on sizes and the normalisation of the picture are left out. Clip is ReLU6: without it, the convolution before
-# it is scaled for values that are cut off right after, which cost road-small two points of IoU.
+# on sizes and the normalisation of the picture are left out. Clip is ReLU6: without it, the convolution
+# before it is scaled for values that are cut off right after, which cost road-small two points of IoU.
 _OPERATORS: Final = ["Conv", "Relu", "Clip", "Add", "Concat", "Resize", "MaxPool"]
 
 

@@ -6,5 +6,5 @@ label is its every second sample, which lies on the pixel's centre.
 
 From the order to the picture: `plan` (what is wanted) -> `layout` (the road) and `places` (what stands there,
 put up by `builder`) -> `street` -> `picture`. `catalogue` lists the plans of the samples,
-`dice` makes up plans for a data set to train on.
+`chance` makes up plans for a data set to train on.
 """

@@ -45,9 +45,7 @@ def plan_by_chance(seed: int) -> Plan:
         parked=dice.between(0.2, 0.8) if built_up and dice.chance(0.65) else 0.0,
         bays=dice.chance(0.35),
         bends=_bends(dice, place),
-        climb=(dice.between(10, 40), dice.between(60, 110), dice.between(-3, 5))
-        if dice.chance(0.25)
-        else None,
+        climb=_climb(dice) if dice.chance(0.25) else None,
         crossing=crossing,
         zebra=zebra,
         surface="setts" if built_up and dice.chance(0.12) else "asphalt",

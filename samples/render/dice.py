@@ -1,4 +1,4 @@
-"""Random choices, by the names that streets and plans call them."""
+"""Random numbers for streets and plans."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Dice:
-    """Random choices."""
+    """A generator's numbers, by the names that streets and plans call them."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
