@@ -1,6 +1,7 @@
 """Renders street scenes by chance, with exact labels, as a data set to train on in Cityscapes' layout.
 
     python samples/make_scenes.py --out ~/rendered --count 1200
+    python samples/make_scenes.py --out ~/rare --count 1200 --rare
 
 Every twentieth is for validation. The same seed gives the same scene (the same bytes with the same versions
 of numpy, OpenCV and Pillow), so that a run that was stopped goes on where it was. About a second a scene and
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import cv2
 from PIL import Image
-from render.chance import plan_by_chance
+from render.chance import plan_by_chance, rare_plan_by_chance
 from render.picture import photograph
 from render.street import Street
 
@@ -29,7 +30,7 @@ VAL_EVERY = 20
 _LEFT_TO_THE_PARENT = (signal.SIGINT, signal.SIG_IGN)
 
 
-def write_scene(root: Path, seed: int) -> None:
+def write_scene(root: Path, rare: bool, seed: int) -> None:
     """Render the scene of `seed`; where it is written already, leave it. Raises OSError."""
     split, number = ("train", seed) if seed % VAL_EVERY else ("val", seed // VAL_EVERY)
     name = f"rendered_{seed:06d}_000019"
@@ -40,7 +41,7 @@ def write_scene(root: Path, seed: int) -> None:
     if all(path.exists() for path in paths):
         return
     cv2.setNumThreads(1)
-    plan = plan_by_chance(seed)
+    plan = rare_plan_by_chance(seed) if rare else plan_by_chance(seed)
     pictures = photograph(Street(plan), *SIZES[number % len(SIZES)], plan.view)
     for path, pixels in zip(paths, pictures, strict=True):
         if not path.exists():
@@ -53,6 +54,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--count", type=int, default=1200, help="how many")
     parser.add_argument("--first-seed", type=int, default=1000, help="of the first; the others count on")
+    parser.add_argument(
+        "--rare", action="store_true", help="snow, unpaved roads, villages, deserts, tunnels, bridges"
+    )
     arguments = parser.parse_args()
     if arguments.count < 1 or arguments.first_seed < 0:
         parser.error("--count must be at least 1, and --first-seed at least 0")
@@ -62,7 +66,7 @@ def main() -> None:
     done = 0
     with workers as pool:
         try:
-            for done, _ in enumerate(pool.map(partial(write_scene, arguments.out), seeds), 1):
+            for done, _ in enumerate(pool.map(partial(write_scene, arguments.out, arguments.rare), seeds), 1):
                 print(f"\r{done} of {len(seeds)}", end="", flush=True)
         except OSError as error:
             pool.shutdown(cancel_futures=True)

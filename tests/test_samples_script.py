@@ -130,12 +130,17 @@ def test_each_mask_of_the_drive_is_a_road_mask(mask: Path) -> None:
     assert 0.2 < (road == 255).mean() < 0.6
 
 
-@pytest.mark.parametrize("seed", [1000, 1003, 1004, 1017])
+# Of the rare ones, one of each kind: snow, unpaved, concrete, village, desert, tunnel, bridge.
+@pytest.mark.parametrize(
+    ("rare", "seed"),
+    [(False, seed) for seed in (1000, 1003, 1004, 1017)]
+    + [(True, seed) for seed in (5108, 5105, 5102, 5109, 5100, 5117, 5115)],
+)
 def test_a_scene_by_chance_is_the_same_every_time_and_labelled(
-    scenes: ModuleType, tmp_path: Path, seed: int
+    scenes: ModuleType, tmp_path: Path, rare: bool, seed: int
 ) -> None:
     for root in (tmp_path / "a", tmp_path / "b"):
-        scenes.write_scene(root, seed)
+        scenes.write_scene(root, rare, seed)
     one, other = (
         {p.relative_to(root): p.read_bytes() for p in root.rglob("*.png")}
         for root in (tmp_path / "a", tmp_path / "b")
@@ -151,10 +156,10 @@ def test_a_scene_by_chance_is_the_same_every_time_and_labelled(
 
 
 def test_a_scene_that_is_there_already_is_left_alone(scenes: ModuleType, tmp_path: Path) -> None:
-    scenes.write_scene(tmp_path, 1001)
+    scenes.write_scene(tmp_path, False, 1001)
     (label,) = tmp_path.rglob("*labelIds.png")
     label.write_bytes(b"mine")
-    scenes.write_scene(tmp_path, 1001)
+    scenes.write_scene(tmp_path, False, 1001)
     assert label.read_bytes() == b"mine"
 
 
@@ -163,3 +168,52 @@ def test_chance_gives_every_place_and_weather(scenes: ModuleType) -> None:
     assert {plan.place for plan in plans} == {"city", "suburb", "country", "motorway"}
     assert len({plan.weather for plan in plans}) == 9
     assert len({plan.view.focal for plan in plans}) == len(plans)
+
+
+def test_rare_scenes_show_what_the_others_never_do(scenes: ModuleType) -> None:
+    plans = [scenes.rare_plan_by_chance(seed) for seed in range(5000, 5200)]
+    kinds = {
+        "snow": sum(plan.wear.snow is not None for plan in plans),
+        "unpaved": sum(plan.surface == "earth" for plan in plans),
+        "concrete": sum(plan.surface == "concrete" for plan in plans),
+        "village": sum(plan.place == "village" for plan in plans),
+        "desert": sum(plan.verge == "sand" and plan.surface == "asphalt" for plan in plans),
+        "tunnel": sum(plan.place == "tunnel" for plan in plans),
+        "bridge": sum(plan.span is not None and plan.place != "tunnel" for plan in plans),
+    }
+    assert min(kinds.values()) > 15, kinds
+    ordinary = [scenes.plan_by_chance(seed) for seed in range(5000, 5200)]
+    for plan in ordinary:
+        assert plan.wear.snow is plan.span is plan.verge is None
+        assert plan.surface in {"asphalt", "setts"}
+        assert plan.place not in {"village", "tunnel"}
+    lenses = [plan.lens for plan in plans]
+    assert any(lens.barrel for lens in lenses)
+    assert any(lens.drops for lens in lenses)
+    assert any(lens.clock for lens in lenses)
+
+
+def test_trodden_earth_beside_a_road_is_void_and_the_road_under_a_bridge_is_road(scenes: ModuleType) -> None:
+    """What data sets do not agree on is not taught; what is dark under a bridge is."""
+    street, photograph = sys.modules["render.street"].Street, sys.modules["render.picture"].photograph
+    village, bridge = (scenes.rare_plan_by_chance(seed) for seed in (5109, 5115))
+    _, label = photograph(street(village), 320, 180, village.view)
+    assert 0.03 < np.mean(label[90:] == 0) < 0.5
+    _, label = photograph(street(bridge), 320, 180, bridge.view)
+    assert np.mean(label == 15) > 0.1
+    assert np.mean(label[120:160, 80:240] == ROAD) > 0.6
+
+
+def test_a_lens_bends_the_label_with_the_picture(scenes: ModuleType) -> None:
+    """A wide lens draws the corners' surroundings inwards: what was there stays there, the middle grows."""
+    lens = sys.modules["render.lens"].Lens
+    label = np.zeros((90, 160), np.uint8)
+    label[45:, 40:120] = ROAD
+    picture = np.repeat(label[..., None].astype(np.float32), 3, axis=2)
+    bent, bent_label = lens(barrel=0.2).drawn_in(picture, label)
+    np.testing.assert_array_equal(bent_label[bent[..., 0] < 0.01], 0)
+    np.testing.assert_array_equal(bent_label[bent[..., 0] > ROAD - 0.01], ROAD)
+    assert (bent_label == ROAD).sum() > 1.1 * (label == ROAD).sum()
+    same, same_label = lens().drawn_in(picture, label)
+    assert same is picture
+    assert same_label is label

@@ -1,10 +1,15 @@
 """Plans by chance: streets, weathers and cameras of all kinds, for a data set to train on."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
 import numpy as np
 
 from render.dice import Dice
 from render.ground import Wear
 from render.layout import LANE
+from render.lens import Lens
 from render.plan import Plan, View
 
 # How often each is drawn; the two of a pair of lanes are oncoming and ours.
@@ -115,3 +120,109 @@ def _tint(dice: Dice) -> tuple[float, float, float]:
     red, green, blue = (float(np.exp(dice.near(0, 0.06))) for _ in range(3))
     mean = (red + green + blue) / 3
     return red / mean, green / mean, blue / mean
+
+
+def rare_plan_by_chance(seed: int) -> Plan:
+    """As `plan_by_chance`, but of a kind that it never gives: one of `_RARE`, and more often a poor lens."""
+    dice = Dice(np.random.default_rng([seed, 9]))
+    plan = _RARE[dice.pick(tuple(_RARE))](plan_by_chance(seed), dice)
+    return replace(
+        plan,
+        lens=Lens(
+            barrel=dice.between(0.03, 0.3) if dice.chance(0.4) else 0.0,
+            drops=dice.whole(4, 40) if dice.chance(0.5 if plan.weather == "rain" else 0.08) else 0,
+            clock=dice.chance(0.3),
+        ),
+    )
+
+
+def _snow(plan: Plan, dice: Dice) -> Plan:
+    weather = dice.pick(("overcast", "overcast", "bright", "clear", "low-sun", "fog", "dusk", "night"))
+    wear = replace(plan.wear, snow=dice.between(0, 1), leaves=0.0)
+    return replace(plan, weather=weather, wear=wear, trees=plan.trees / 3)
+
+
+def _unpaved(plan: Plan, dice: Dice) -> Plan:
+    verge = dice.pick((None, None, "sand", "gravel"))
+    return _in_lane(
+        dice,
+        plan,
+        place="country",
+        lanes=dice.pick(((0, 1), (1, 1))),
+        surface="earth",
+        markings=False,
+        verge=verge,
+        traffic=plan.traffic // 3,
+    )
+
+
+def _concrete(plan: Plan, dice: Dice) -> Plan:
+    return replace(plan, surface="concrete", wear=replace(plan.wear, tone=dice.between(0.2, 0.38)))
+
+
+def _village(plan: Plan, dice: Dice) -> Plan:
+    return _in_lane(
+        dice,
+        plan,
+        place="village",
+        lanes=dice.pick(((1, 1), (1, 1), (0, 1), (2, 2))),
+        verge=dice.pick((None, "sand", "gravel", "earth")),
+        pavement=dice.between(0.6, 3.5),
+        dry=dice.chance(0.6),
+        surface="asphalt",
+        markings=dice.chance(0.4),
+        people=dice.whole(0, 9),
+    )
+
+
+def _desert(plan: Plan, dice: Dice) -> Plan:
+    place = dice.pick(("country", "motorway"))
+    return _in_lane(
+        dice,
+        plan,
+        place=place,
+        lanes=dice.pick(_LANES[place]),
+        verge="sand",
+        dry=True,
+        trees=plan.trees / 8,
+        weather=dice.pick(("sunny", "clear", "clear", "low-sun", "bright")),
+        surface="asphalt",
+    )
+
+
+def _tunnel(plan: Plan, dice: Dice) -> Plan:
+    return _in_lane(
+        dice,
+        plan,
+        place="tunnel",
+        weather="tunnel",
+        lanes=dice.pick(((0, 2), (0, 3), (1, 1))),
+        span=(-30.0, dice.pick((60.0, 120.0, 400.0))),
+        climb=None,
+        surface="asphalt",
+        wear=replace(plan.wear, leaves=0.0),
+    )
+
+
+def _bridge(plan: Plan, dice: Dice) -> Plan:
+    start = dice.between(4, 55)
+    return replace(plan, span=(start, start + dice.between(5, 30)), climb=None, crossing=None)
+
+
+def _in_lane(dice: Dice, plan: Plan, **changes: Any) -> Plan:
+    """The plan with other lanes, the camera in one of them, and no streets or bays beside them."""
+    ours = changes["lanes"][1]
+    view = replace(plan.view, d=dice.near((dice.whole(0, ours - 1) + 0.5) * LANE, 0.35))
+    plain = replace(plan, view=view, crossing=None, zebra=None, parked=0.0, bays=False)
+    return replace(plain, **changes)
+
+
+_RARE: Final[dict[str, Callable[[Plan, Dice], Plan]]] = {
+    "snow": _snow,
+    "unpaved": _unpaved,
+    "concrete": _concrete,
+    "village": _village,
+    "desert": _desert,
+    "tunnel": _tunnel,
+    "bridge": _bridge,
+}

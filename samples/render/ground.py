@@ -1,6 +1,7 @@
 """The ground: asphalt, paving, grass and paint, as colours of points given in metres."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from render.camera import Array
 from render.canvas import NEAR, Canvas, unit
 from render.light import Light, rgb
+from render.loose import earth, sand, snowed
 from render.noise import Noise
 from render.road import FAR, ROAD, Arrow, Line, Road, Spots, Zebra
 from render.shadow import Shadows
@@ -28,6 +30,7 @@ class Wear:
     covers: int = 3
     paint: float = 0.75  # 0 worn off .. 1 fresh
     leaves: float = 0.0
+    snow: float | None = None  # 0 along the edges .. 1 all over; None: none
 
 
 class Patch(NamedTuple):
@@ -67,7 +70,8 @@ class Ground:
         self._surfaces = {
             "asphalt": self._asphalt, "setts": self._setts, "slabs": self._slabs, "bricks": self._bricks,
             "kerb": self._kerb, "grass": self._grass, "dry grass": self._dry_grass, "gravel": self._gravel,
-            "red bike path": self._bike_path, "field": self._field,
+            "red bike path": self._bike_path, "field": self._field, "concrete": self._concrete,
+            "earth": self._earth, "sand": partial(sand, self.noise),
         }  # fmt: skip
 
     def draw(self, canvas: Canvas, light: Light, shadows: Shadows, mirrored: Array | None) -> None:
@@ -120,6 +124,8 @@ class Ground:
                 gloss[index] = 1.0
             elif surface in ("slabs", "bricks", "kerb", "setts"):
                 gloss[index] = 0.35
+            if self.wear.snow is not None:
+                colour = snowed(self.noise, colour, part, self.road.lanes, self.wear.snow)
             albedo[index], label[index] = colour, zone_label
         return albedo, gloss, label
 
@@ -176,6 +182,14 @@ class Ground:
             cover = np.clip((fallen - 2.9 + wear.leaves) * 2, 0, 0.85)[:, None]
             colour += cover * (rgb(0.26, 0.15, 0.05) * (1 + 0.4 * noise.at(p.x, p.y, 0.3))[:, None] - colour)
         return np.asarray(colour, np.float32)
+
+    def _concrete(self, p: Spots) -> Array:
+        lanes = np.abs(np.mod(p.d, 3.3) - 1.65) - 1.65  # a joint between two lanes, and one every five metres
+        joint = np.maximum(stroke(lanes, 0.03, p.grain), stroke(np.mod(p.s, 5.0) - 2.5, 0.03, p.grain))
+        return np.asarray(self._asphalt(p) * (1 - 0.45 * joint)[:, None], np.float32)
+
+    def _earth(self, p: Spots) -> Array:
+        return earth(self.noise, p, self.road.lanes, self.wear.warm)
 
     def _painted(self, colour: Array, p: Spots) -> Array:
         cover, yellow = np.zeros(p.s.shape, np.float32), np.zeros(p.s.shape, np.float32)

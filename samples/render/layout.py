@@ -1,7 +1,7 @@
 """The road of a plan: its lanes, its paint, and the strips of ground on either side."""
 
 from render.plan import Plan
-from render.road import PARKING, ROAD, SIDEWALK, TERRAIN, Arrow, Line, Paint, Road, Zebra, Zone
+from render.road import PARKING, ROAD, SIDEWALK, TERRAIN, UNLABELED, Arrow, Line, Paint, Road, Zebra, Zone
 
 LANE = 3.3  # metres
 BAY = 2.1  # the width that a parked car takes
@@ -42,19 +42,36 @@ def lay_road(plan: Plan) -> Road:
     left_zones, right_zones = _sides(plan)
     return Road(
         left, right, left_zones, right_zones, tuple(paint), middles, plan.bends, plan.climb, plan.crossing,
-        rough_edge=0.10 if plan.place == "country" else 0.0, surface=plan.surface,
+        rough_edge=_rough_edge(plan), surface=plan.surface,
         gutter=0.32 if plan.place in ("city", "suburb") else 0.0,
     )  # fmt: skip
 
 
+def _rough_edge(plan: Plan) -> float:
+    if plan.place == "village" or plan.surface == "earth":
+        return 0.13
+    return 0.10 if plan.place == "country" else 0.0
+
+
 def _sides(plan: Plan) -> tuple[Zones, Zones]:
     """The strips to the left and to the right, from the kerb outwards."""
-    grass = Zone(0, "dry grass" if plan.dry else "grass", TERRAIN)
+    grass = Zone(0, plan.verge or ("dry grass" if plan.dry else "grass"), TERRAIN)
     if plan.place == "motorway":
         verge, middle = Zone(0.6, "gravel", TERRAIN), Zone(0.7, "gravel", TERRAIN)
         return (middle, grass._replace(width=2.8), Zone(13.5, "asphalt", ROAD), grass), (verge, grass)
+    if plan.place == "village" or plan.surface == "earth":
+        # Whether one may drive on trodden earth beside a road is what data sets do not agree on: void.
+        trodden = Zone(0.5 if plan.surface == "earth" else plan.pavement, "earth", UNLABELED)
+        return (trodden, grass), (trodden, grass)
+    if plan.place == "tunnel":
+        walk = (Zone(KERB, "kerb", SIDEWALK), Zone(0, "slabs", SIDEWALK))
+        return walk, walk
     if plan.place == "country":
-        side = (Zone(0.45, "gravel", TERRAIN), grass._replace(width=5.0), Zone(0, "field", TERRAIN))
+        side = (
+            Zone(0.45, "gravel", TERRAIN),
+            grass._replace(width=5.0),
+            Zone(0, plan.verge or "field", TERRAIN),
+        )
         return side, side
     walk = [Zone(BAY, "setts", PARKING)] if plan.bays else []
     walk.append(Zone(KERB, "kerb", SIDEWALK))

@@ -133,6 +133,10 @@ WEATHERS = {
         clouds=0.3, exposure=1.7, sun=towards(10, 3), sun_rgb=rgb(0.08, 0.05, 0.03),
     ),
     "night": _NIGHT,
+    "tunnel": replace(
+        _OVERCAST, sun_rgb=rgb(0, 0, 0), sky_rgb=rgb(0.34, 0.30, 0.22), horizon=rgb(0.34, 0.31, 0.25),
+        zenith=rgb(0.5, 0.52, 0.55), haze=0.002, exposure=1.9,
+    ),
 }  # fmt: skip
 
 

@@ -79,10 +79,11 @@ def photograph(
     _sky(canvas, light, street.noise, skyline)
     if street.plan.bonnet:
         _bonnet(canvas, light)
-    linear, label = canvas.resolve()
-    rng = np.random.default_rng([street.plan.seed, round(time * 1000)])
-    plan = street.plan
-    return develop(linear, light.exposure, plan.tint, light.night, rng), label
+    plan, lens = street.plan, street.plan.lens
+    linear, label = lens.drawn_in(*canvas.resolve())
+    rng = np.random.default_rng([plan.seed, round(time * 1000)])
+    linear = lens.rained_on(linear, rng)
+    return lens.stamped(develop(linear, light.exposure, plan.tint, light.night, rng), rng), label
 
 
 def _shadows(things: list[Thing], light: Light, camera: Camera) -> tuple[Shadows, list[float]]:

@@ -110,9 +110,41 @@ def motorway(b: Builder) -> None:
     b.traffic(28.0)
 
 
+def village(b: Builder) -> None:
+    """Low houses, walls and trees beside a road without pavements."""
+    plan, dice = b.plan, b.dice
+    for side in (-1, 1):
+        s = -20.0
+        while s < FAR_END:
+            length, out = dice.between(5, 12), plan.pavement + dice.between(0.3, 6)
+            if dice.chance(0.6):
+                roof = dice.between(1, 3) if dice.chance(0.5) else 0.0
+                b.house(side, s, length, out, 8.0, dice.whole(1, 2), roof, shop=dice.chance(0.35))
+            elif dice.chance(0.5):
+                start, end = (b.road.point(s + step, b.out(side, out)) for step in (0.0, length))
+                kind = dice.pick(("wall", "bars", "mesh"))
+                b.standing.append(kit.Barrier(start, end, kind, dice.between(1.0, 2.2)))
+            if dice.chance(plan.trees):
+                b.tree(
+                    s, b.out(side, out + dice.between(-0.5, 6)), dice.between(3, 9), ("round", "tall", "bush")
+                )
+            s += length + dice.between(0, 9)
+    b.lamps_along(0.8, 40, 7.0, (1,))
+    b.signs(0.8, ("30", "50", "priority"), 1)
+    b.walkers(-0.8, plan.pavement)
+    b.traffic(8.0)
+
+
+def tunnel(b: Builder) -> None:
+    """Nothing but traffic: what is over the road is the street's."""
+    b.traffic(18.0)
+
+
 PLACES: dict[str, Callable[[Builder], None]] = {
     "city": city,
     "suburb": suburb,
     "country": country,
     "motorway": motorway,
+    "village": village,
+    "tunnel": tunnel,
 }

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from render.ground import Wear
+from render.lens import Lens
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A street scene. `place` is city, suburb, country or motorway; `weather` a name of light.WEATHERS."""
+    """A street scene. `place` is a name of places.PLACES; `weather` one of light.WEATHERS."""
 
     seed: int
     place: str
@@ -45,6 +46,9 @@ class Plan:
     trees: float = 0.5
     floors: tuple[int, int] = (3, 6)
     dry: bool = False  # the grass is yellow
+    verge: str | None = None  # a village's or a country road's, in place of grass: a surface of the ground
+    span: tuple[float, float] | None = None  # from where to where a bridge or a tunnel is over the road
     bonnet: bool = False
     skyline: int | None = None  # seed of other hills than those of the samples
+    lens: Lens = field(default_factory=Lens)
     tint: tuple[float, float, float] = (0.93, 1.02, 0.94)  # white balance; Cityscapes is greenish

@@ -11,6 +11,7 @@ from render.layout import lay_road
 from render.light import Light, weather
 from render.places import PLACES
 from render.plan import Plan, View
+from render.roof import span
 from render.vehicle import Vehicle
 
 _LAMPS = 9  # so many street lamps near the camera are worth their time
@@ -28,6 +29,8 @@ class Street:
         self.noise = self.ground.noise
         self._built = Builder(plan, self.road, self.light, rng)
         PLACES[plan.place](self._built)
+        if plan.span is not None:
+            self._built.standing.append(span(self.road, *plan.span, lit=plan.place == "tunnel"))
 
     def things(self, time: float) -> list[Thing]:
         """Everything that stands or moves in the street at `time` seconds."""

@@ -1,0 +1,73 @@
+"""What lies between a street and a cheap camera's memory card: drops, a bent picture, a burnt-in clock."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from render.camera import Array
+
+_LETTERS = 21  # of a clock: date, time and speed
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """A windscreen and a lens; the one that there is by default changes nothing."""
+
+    barrel: float = 0.0  # how far the corners are drawn in, as a share of their distance from the middle
+    drops: int = 0  # of rain on the windscreen
+    clock: bool = False  # burnt in along the foot
+
+    def drawn_in(self, picture: Array, label: NDArray[np.uint8]) -> tuple[Array, NDArray[np.uint8]]:
+        """Both as a wide-angle lens bends them: straight lines bow outwards."""
+        if not self.barrel:
+            return picture, label
+        height, width = label.shape
+        y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+        x, y = (x - (width - 1) / 2) / (width / 2), (y - (height - 1) / 2) / (width / 2)
+        corner = 1 + (height / width) ** 2
+        scale = (1 + self.barrel * (x * x + y * y)) / (
+            1 + self.barrel * corner
+        )  # corners stay where they are
+        columns = (x * scale * (width / 2) + (width - 1) / 2).astype(np.float32)
+        rows = (y * scale * (width / 2) + (height - 1) / 2).astype(np.float32)
+        bent = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        bent_label = cv2.remap(label, columns, rows, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(bent, np.float32), np.asarray(bent_label, np.uint8)
+
+    def rained_on(self, picture: Array, rng: np.random.Generator) -> Array:
+        """Drops out of focus: each shows the scene blurred and upside down."""
+        if not self.drops:
+            return picture
+        height, width = picture.shape[:2]
+        cover = np.zeros((height, width), np.float32)
+        for _ in range(self.drops):
+            centre = (int(rng.integers(width)), int(rng.integers(height)))
+            radius = max(2, round(width * float(rng.gamma(2.0, 0.004))))
+            tall = max(2, round(radius * float(rng.uniform(0.9, 1.5))))
+            cv2.ellipse(cover, centre, (radius, tall), 0, 0, 360, float(rng.uniform(0.35, 0.95)), -1)
+        cover = np.asarray(cv2.GaussianBlur(cover, (0, 0), width / 260), np.float32)[..., None]
+        soft = np.asarray(cv2.GaussianBlur(picture, (0, 0), width / 60), np.float32)
+        inside = 0.55 * soft + 0.45 * cv2.GaussianBlur(picture[::-1], (0, 0), width / 60)
+        rim = np.clip(cover * (1 - cover) * 4, 0, 1)
+        return np.asarray(picture + cover * (inside - picture) * (1 - 0.12 * rim), np.float32)
+
+    def stamped(self, picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """(H, W, 3) with a line of small bright strokes along the foot, like a clock's; the label stays."""
+        if not self.clock:
+            return picture
+        height, width = picture.shape[:2]
+        size = max(5, round(height / float(rng.uniform(24, 40))))
+        x, y = int(rng.uniform(0.02, 0.35) * width), int(height * float(rng.uniform(0.90, 0.965))) - size
+        shade = (255, 255, 255) if rng.uniform() < 0.7 else (255, 220, 60)
+        stamped = picture.copy()
+        for letter in range(_LETTERS):
+            left = x + letter * round(0.75 * size)
+            if rng.uniform() < 0.15:  # a space
+                continue
+            corners = rng.integers(0, 2, (int(rng.integers(3, 6)), 2)) * [round(0.5 * size), size]
+            for offset, colour in ((1, (0, 0, 0)), (0, shade)):
+                line = (corners + np.array((left + offset, y + offset))).astype(np.int32)
+                cv2.polylines(stamped, [line], False, colour, max(1, size // 9), cv2.LINE_AA)
+        return stamped
