@@ -351,7 +351,7 @@ class TrainConfig(_Plain):
     dataset: str | None = None
     """Name of their layout; None: found by looking."""
     classes: str = "road"
-    """Label scheme: road, cityscapes19, cityscapes-category7, camvid11, idd7 or a JSON file."""
+    """Label scheme: road, cityscapes19, cityscapes-category7, camvid11, idd7, drivable or a JSON file."""
     model: str | None = None
     """A name in `MODELS`; None: that of `weights`, or `small`."""
     weights: str | None = None

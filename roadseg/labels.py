@@ -58,7 +58,8 @@ class LabelScheme:
     """The classes that a model predicts; a class index is a position in `classes` and in `colors`.
 
     `members` maps raw class names to class indices; a class's own name belongs to it anyway, and case does
-    not count. `rest` is the index of the class that takes all other names, if there is one. A scheme with
+    not count. A name in `members` counts even where an encoding calls it void. `rest` is the index of the
+    class that takes all other names, if there is one. A scheme with
     `values` is a user's own: it says itself what each raw value of a label file is, class index or VOID,
     whatever the data set's encoding calls it.
     """
@@ -103,7 +104,8 @@ class LabelScheme:
         members |= {name.casefold(): index for index, name in enumerate(self.classes)}
         table: dict[RawValue, int] = {}
         for value, name in encoding.values.items():
-            index = VOID if name in encoding.void else members.get(name.casefold(), self.rest)
+            void = name in encoding.void and name not in self.members
+            index = VOID if void else members.get(name.casefold(), self.rest)
             if index is None:
                 raise self._misfit(encoding, f"their {name!r} belongs to no class")
             table[value] = index
@@ -176,6 +178,9 @@ _IDD7_MEMBERS: Final = {
     "roadside objects": ("wall", "fence", "pole", "traffic light", "traffic sign"),
     "far objects": ("building", "vegetation"),
 }
+# Cityscapes' names of ground that cars may use: beside the road car parks, and what cars and pedestrians
+# share, both of them void in its own scores (class definitions on cityscapes-dataset.com).
+_ALSO_DRIVABLE: Final = ("road", "parking", "ground")
 # What counts as road besides "road" itself: names of IDD, BDD100K, comma10k and CamVid.
 _ROAD_MEMBERS: Final = (
     "drivable", "direct drivable", "alternative drivable", "lane markings", "LaneMkgsDriv", "LaneMkgsNonDriv",
@@ -221,6 +226,13 @@ SCHEMES: Final[Mapping[str, LabelScheme]] = {
                 for name in ("road", "sidewalk", "person", "car", "pole", "building", "sky")
             ),
             {raw: IDD7.index(name) for name, raws in _IDD7_MEMBERS.items() for raw in raws},
+        ),
+        LabelScheme(
+            "drivable",
+            ("background", "drivable"),
+            ((0, 0, 0), _BY_NAME["road"].color),
+            dict.fromkeys((*_ALSO_DRIVABLE, *_ROAD_MEMBERS), 1),
+            rest=0,
         ),
     )
 }  # fmt: skip
@@ -336,12 +348,13 @@ def label_ids(scheme: LabelScheme) -> UInt8Array:
     """The official Cityscapes labelId of each class, uint8 [K]: `label_ids(scheme)[mask]` is for its script.
 
     cityscapes19 maps one to one. cityscapes-category7 takes one label of each category: the script's scores
-    of categories are right then, those of classes mean nothing. road is 7, and background 0 (unlabeled):
+    of categories are right then, those of classes mean nothing. road (or drivable) is 7, and background 0:
     where that is predicted, road is missed if it was there and no class has a false alarm, so the script's
     IoU of road is right. ConfigError for schemes that have no official ids.
     """
     names: dict[str, tuple[str, ...]] = {
         "road": ("unlabeled", "road"),
+        "drivable": ("unlabeled", "road"),
         "cityscapes19": SCHEMES["cityscapes19"].classes,
         "cityscapes-category7": tuple(_CATEGORIES.values()),
     }

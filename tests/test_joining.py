@@ -57,10 +57,10 @@ def test_own_classes_stay_as_they_are() -> None:
 
 
 def test_classes_that_cannot_be_joined() -> None:
-    may = r"--classes is 'moon', .* joined into: road, cityscapes19, cityscapes-category7, idd7\."
+    may = r"--classes is 'moon', .* joined into: road, cityscapes19, cityscapes-category7, idd7, drivable\."
     with pytest.raises(ConfigError, match=may):
         make_joining(SCHEMES["cityscapes19"], "moon")
-    with pytest.raises(ConfigError, match=r"'idd7', .* \(road\) can be joined into: road\."):
+    with pytest.raises(ConfigError, match=r"'idd7', .* \(road\) can be joined into: road, drivable\."):
         make_joining(SCHEMES["road"], "idd7")
     own = LabelScheme("road", ("car", "tree"), ((1, 1, 1), (2, 2, 2)))
     with pytest.raises(ConfigError, match="cannot be joined"):

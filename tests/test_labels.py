@@ -154,6 +154,18 @@ def test_idd7_from_cityscapes() -> None:
     assert table[255] == 255
 
 
+def test_drivable_is_road_and_what_cityscapes_scores_as_void() -> None:
+    """Parking and shared ground are void for `road`; IDD and BDD100K have no other name for drivable land."""
+    ids = ENCODINGS["cityscapes-labelIds"]
+    road, drivable = SCHEMES["road"].table(ids), SCHEMES["drivable"].table(ids)
+    assert {value for value in drivable if drivable[value] != road[value]} == {6, 9}
+    assert (road[6], road[9], drivable[6], drivable[9]) == (255, 255, 1, 1)
+    assert (drivable[7], drivable[8], drivable[1]) == (1, 0, 255)
+    for name in ("idd-lite", "bdd100k-drivable", "cityscapes-labelTrainIds"):
+        encoding = ENCODINGS[name]
+        assert SCHEMES["drivable"].table(encoding) == SCHEMES["road"].table(encoding)
+
+
 @pytest.mark.parametrize(
     ("scheme", "encoding", "why"),
     [
@@ -353,7 +365,7 @@ def test_damaged_scheme_is_refused(change: dict[str, Any]) -> None:
 def test_official_ids_of_each_class() -> None:
     by_train_id = {row.trainId: row.id for row in official.labels if not row.ignoreInEval}
     assert label_ids(SCHEMES["cityscapes19"]).tolist() == [by_train_id[i] for i in range(19)]
-    assert label_ids(SCHEMES["road"]).tolist() == [0, 7]
+    assert label_ids(SCHEMES["road"]).tolist() == label_ids(SCHEMES["drivable"]).tolist() == [0, 7]
     categories = [official.id2label[i].category for i in label_ids(SCHEMES["cityscapes-category7"])]
     assert categories == list(SCHEMES["cityscapes-category7"].classes)
     assert label_ids(SCHEMES["road"]).dtype == np.uint8

@@ -35,13 +35,13 @@ CACHE_MARGIN = 1.25
 
 
 def own_car_class(scheme: LabelScheme) -> int:
-    """The class that the own car's bonnet is learnt as: background for `road`, elsewhere that of cars.
+    """The class that the own car's bonnet is learnt as: that of all the rest, or that of cars.
 
     A user's own classes mean what the user says: void stays void.
     """
-    if scheme.classes == SCHEMES["road"].classes:
-        return 0
-    built_in = scheme.classes in [known.classes for known in SCHEMES.values()]
+    built_in = next((known for known in SCHEMES.values() if known.classes == scheme.classes), None)
+    if built_in and built_in.rest is not None:
+        return built_in.rest
     cars = [i for i, name in enumerate(scheme.classes) if name.casefold() in ("car", "vehicle", "vehicles")]
     return cars[0] if built_in and cars else VOID
 

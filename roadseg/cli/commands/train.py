@@ -24,7 +24,8 @@ def train(
     data: options.Data = [],  # noqa: B006
     dataset: options.Dataset = None,
     classes: Annotated[
-        str, typer.Option(help="road, cityscapes19, cityscapes-category7, camvid11, idd7, or a JSON file.")
+        str,
+        typer.Option(help="road, drivable, cityscapes19, cityscapes-category7, camvid11, idd7, a JSON file."),
     ] = TrainConfig.classes,
     model: Annotated[
         str | None, typer.Option(help="nano, small, base or unet; default: that of --weights, or small.")
