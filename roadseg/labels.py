@@ -101,10 +101,11 @@ class LabelScheme:
         if self.values:
             return dict(self.values)
         members = {name.casefold(): index for name, index in self.members.items()}
+        explicit = frozenset(members)
         members |= {name.casefold(): index for index, name in enumerate(self.classes)}
         table: dict[RawValue, int] = {}
         for value, name in encoding.values.items():
-            void = name in encoding.void and name not in self.members
+            void = name in encoding.void and name.casefold() not in explicit
             index = VOID if void else members.get(name.casefold(), self.rest)
             if index is None:
                 raise self._misfit(encoding, f"their {name!r} belongs to no class")
@@ -178,9 +179,9 @@ _IDD7_MEMBERS: Final = {
     "roadside objects": ("wall", "fence", "pole", "traffic light", "traffic sign"),
     "far objects": ("building", "vegetation"),
 }
-# Cityscapes' names of ground that cars may use: beside the road car parks, and what cars and pedestrians
-# share, both of them void in its own scores (class definitions on cityscapes-dataset.com).
-_ALSO_DRIVABLE: Final = ("road", "parking", "ground")
+# Cityscapes' names of other ground that cars may use: car parks, and what cars and pedestrians share, both of
+# them void in its own scores (class definitions on cityscapes-dataset.com).
+_ALSO_DRIVABLE: Final = ("parking", "ground")
 # What counts as road besides "road" itself: names of IDD, BDD100K, comma10k and CamVid.
 _ROAD_MEMBERS: Final = (
     "drivable", "direct drivable", "alternative drivable", "lane markings", "LaneMkgsDriv", "LaneMkgsNonDriv",
@@ -231,7 +232,7 @@ SCHEMES: Final[Mapping[str, LabelScheme]] = {
             "drivable",
             ("background", "drivable"),
             ((0, 0, 0), _BY_NAME["road"].color),
-            dict.fromkeys((*_ALSO_DRIVABLE, *_ROAD_MEMBERS), 1),
+            dict.fromkeys(("road", *_ALSO_DRIVABLE, *_ROAD_MEMBERS), 1),
             rest=0,
         ),
     )

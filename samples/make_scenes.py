@@ -33,10 +33,11 @@ _LEFT_TO_THE_PARENT = (signal.SIGINT, signal.SIG_IGN)
 def write_scene(root: Path, rare: bool, seed: int) -> None:
     """Render the scene of `seed`; where it is written already, leave it. Raises OSError."""
     split, number = ("train", seed) if seed % VAL_EVERY else ("val", seed // VAL_EVERY)
-    name = f"rendered_{seed:06d}_000019"
+    city = "rare" if rare else "rendered"
+    name = f"{city}_{seed:06d}_000019"
     paths = [
-        root / "leftImg8bit" / split / "rendered" / f"{name}_leftImg8bit.png",
-        root / "gtFine" / split / "rendered" / f"{name}_gtFine_labelIds.png",
+        root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png",
+        root / "gtFine" / split / city / f"{name}_gtFine_labelIds.png",
     ]
     if all(path.exists() for path in paths):
         return
@@ -55,7 +56,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1200, help="how many")
     parser.add_argument("--first-seed", type=int, default=1000, help="of the first; the others count on")
     parser.add_argument(
-        "--rare", action="store_true", help="snow, unpaved roads, villages, deserts, tunnels, bridges"
+        "--rare",
+        action="store_true",
+        help="rare ones instead: snow, dirt, concrete, villages, deserts, tunnels, bridges, poor lenses",
     )
     arguments = parser.parse_args()
     if arguments.count < 1 or arguments.first_seed < 0:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import real_data
-from hand_labelled import drawn, labelled
+from hand_labelled import drawings, labelled
 
 from roadseg.config import InferConfig
 from roadseg.dataset.samples import find_samples
@@ -16,14 +16,14 @@ from roadseg.engine.predict import Predictor
 from roadseg.labels import VOID
 from roadseg.model.checkpoint import load_checkpoint
 
-SETS = labelled()
+SETS = drawings()
 
 
 def test_later_polygons_are_drawn_over_earlier_ones_with_void_along_the_edge_of_the_road() -> None:
     square = [[0, 20], [59, 20], [59, 39], [0, 39]]
     car = [[20, 20], [29, 20], [29, 29], [20, 29]]
     unsure = [[50, 20], [59, 20], [59, 39], [50, 39]]
-    label = drawn({"road": [square], "other": [car], "void": [unsure]}, 40, 60)
+    label = labelled({"size": (40, 60), "road": [square], "other": [car], "void": [unsure]})
     assert label[30, 10] == 1
     assert label[24, 25] == 0
     assert label[30, 55] == VOID
@@ -35,17 +35,24 @@ def test_later_polygons_are_drawn_over_earlier_ones_with_void_along_the_edge_of_
 
 @pytest.mark.parametrize("name", SETS)
 def test_each_label_is_a_road_below_the_horizon(name: str) -> None:
-    for picture, polygons in SETS[name].items():
-        assert polygons["road"], picture
-        points = np.concatenate([np.array(one) for one in polygons["road"]])
-        height, width = (720, 1280) if points[:, 0].max() >= 960 else (540, 960)
-        if name in ("windscreen", "dusk"):
-            height, width = 360, 640
-        assert points.min() >= -width // 4, picture
-        label = drawn(polygons, height, width)
+    for picture, drawing in SETS[name].items():
+        height, width = drawing["size"]
+        for polygon in (*drawing["road"], *drawing["other"], *drawing["void"]):
+            assert np.min(polygon) >= 0, picture
+            assert np.all(np.max(polygon, 0) < (width, height)), picture
+        label = labelled(drawing)
         assert 0.15 < np.mean(label == 1) < 0.6, picture
         assert np.mean(label == VOID) < 0.1, picture
         assert not (label[: height // 3] == 1).any(), picture
+
+
+def test_a_wrong_folder_is_told_of_and_leaves_nothing(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("hand_labelled.py")
+    command = [sys.executable, script, "--pictures", tmp_path, "--out", tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "--pictures must hold" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.realdata

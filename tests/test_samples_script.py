@@ -3,8 +3,10 @@
 import importlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ PICTURES = sorted((SAMPLES / "cityscapes" / "leftImg8bit").rglob("*.png"))
 FRAMES = sorted((SAMPLES / "frames").rglob("*.jpg"))
 MASKS = sorted((SAMPLES / "drive_labels").glob("*.png"))
 OFFICIAL_IDS = set(range(34))  # Cityscapes labels.py, without the licence plate's -1
-ROAD, CAR, SKY, VEGETATION = 7, 26, 23, 21
+ROAD, CAR, SKY, VEGETATION, WALL, TERRAIN = 7, 26, 23, 21, 12, 22
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -147,9 +149,10 @@ def test_a_scene_by_chance_is_the_same_every_time_and_labelled(
     )
     assert one == other
     split = "val" if seed % 20 == 0 else "train"
-    name = f"rendered_{seed:06d}_000019"
-    label = pixels(tmp_path / "a" / "gtFine" / split / "rendered" / f"{name}_gtFine_labelIds.png")
-    picture = pixels(tmp_path / "a" / "leftImg8bit" / split / "rendered" / f"{name}_leftImg8bit.png")
+    city = "rare" if rare else "rendered"
+    name = f"{city}_{seed:06d}_000019"
+    label = pixels(tmp_path / "a" / "gtFine" / split / city / f"{name}_gtFine_labelIds.png")
+    picture = pixels(tmp_path / "a" / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png")
     assert picture.shape == (*label.shape, 3)
     assert set(np.unique(label).tolist()) <= OFFICIAL_IDS
     assert 0.05 < np.mean(label == ROAD) < 0.8
@@ -161,6 +164,15 @@ def test_a_scene_that_is_there_already_is_left_alone(scenes: ModuleType, tmp_pat
     label.write_bytes(b"mine")
     scenes.write_scene(tmp_path, False, 1001)
     assert label.read_bytes() == b"mine"
+
+
+def test_rare_scenes_beside_ordinary_ones_of_the_same_seeds_are_others(
+    scenes: ModuleType, tmp_path: Path
+) -> None:
+    """Were their names the same, a run that goes on would pair a picture with the label of another."""
+    for rare in (False, True):
+        scenes.write_scene(tmp_path, rare, 1001)
+    assert len({path.read_bytes() for path in tmp_path.rglob("*leftImg8bit.png")}) == 2
 
 
 def test_chance_gives_every_place_and_weather(scenes: ModuleType) -> None:
@@ -200,7 +212,7 @@ def test_trodden_earth_beside_a_road_is_void_and_the_road_under_a_bridge_is_road
     _, label = photograph(street(village), 320, 180, village.view)
     assert 0.03 < np.mean(label[90:] == 0) < 0.5
     _, label = photograph(street(bridge), 320, 180, bridge.view)
-    assert np.mean(label == 15) > 0.1
+    assert np.mean(label == WALL) > 0.1
     assert np.mean(label[120:160, 80:240] == ROAD) > 0.6
 
 
@@ -217,3 +229,32 @@ def test_a_lens_bends_the_label_with_the_picture(scenes: ModuleType) -> None:
     same, same_label = lens().drawn_in(picture, label)
     assert same is picture
     assert same_label is label
+
+
+def test_no_trodden_earth_meets_a_bonnet_and_no_span_a_bend(scenes: ModuleType) -> None:
+    """Both void regions would be one at the picture's foot; slabs are straight."""
+    for plan in (scenes.rare_plan_by_chance(seed) for seed in range(1000, 2200)):
+        if plan.place == "village" or plan.surface == "earth":
+            assert not plan.bonnet
+            assert plan.verge != "earth"
+        if plan.span is not None:
+            assert not plan.bends
+            assert plan.climb is None
+
+
+def test_a_snowed_motorway_is_driven_on_both_carriageways(scenes: ModuleType) -> None:
+    """The one beyond the strip is no snow field, and where the bank closes the edge is void."""
+    street, photograph = sys.modules["render.street"].Street, sys.modules["render.picture"].photograph
+    seeds = (seed for seed in range(1000, 3000) if _is_snowed_motorway(scenes.rare_plan_by_chance(seed)))
+    plan = scenes.rare_plan_by_chance(next(seeds))
+    picture, label = photograph(street(plan), 640, 360, replace(plan.view, yaw=-25.0, height=4.0, roll=0.0))
+    other = np.zeros(label.shape, bool)
+    other[:, :200] = label[:, :200] == ROAD
+    assert other.sum() > 500
+    assert picture[label == TERRAIN].mean() > picture[other].mean() + 15
+    assert (label == 0).any()
+
+
+def _is_snowed_motorway(plan: Any) -> bool:
+    snow = plan.wear.snow
+    return plan.place == "motorway" and plan.weather == "overcast" and snow is not None and 0.3 < snow < 0.6

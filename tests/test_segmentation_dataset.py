@@ -1,5 +1,6 @@
 """The training data set: caches that change nothing, keyed randomness, and the bonnet."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,10 @@ def test_the_own_car_is_a_car_where_there_are_cars(scheme: str, own_car: str) ->
 def test_the_own_car_is_void_in_classes_of_one_s_own() -> None:
     own = LabelScheme("mine", ("car", "road"), ((1, 1, 1), (2, 2, 2)))
     assert own_car_class(own) == 255
+    for built_in in ("road", "drivable"):
+        scheme = SCHEMES[built_in]
+        assert own_car_class(scheme) == 0
+        assert own_car_class(replace(scheme, values={0: 0, 7: 1, 1: 255})) == 255
 
 
 def test_void_that_is_no_bonnet_stays() -> None:

@@ -39,6 +39,8 @@ def own_car_class(scheme: LabelScheme) -> int:
 
     A user's own classes mean what the user says: void stays void.
     """
+    if scheme.values:
+        return VOID
     built_in = next((known for known in SCHEMES.values() if known.classes == scheme.classes), None)
     if built_in and built_in.rest is not None:
         return built_in.rest

@@ -10,13 +10,13 @@ from render.building import BRICKS, PLASTERS, House
 from render.camera import Array
 from render.canvas import Canvas, unit
 from render.dice import Dice
-from render.layout import BAY, LANE, OPPOSITE
+from render.layout import BAY, OPPOSITE
 from render.light import Light
 from render.noise import Noise
 from render.person import Person
 from render.plan import Plan
 from render.plants import Tree, paint_tree
-from render.road import Road
+from render.road import LANE, Road
 from render.shadow import Shadows
 from render.vehicle import PAINTS, Vehicle
 

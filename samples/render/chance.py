@@ -8,9 +8,9 @@ import numpy as np
 
 from render.dice import Dice
 from render.ground import Wear
-from render.layout import LANE
 from render.lens import Lens
 from render.plan import Plan, View
+from render.road import LANE
 
 # How often each is drawn; the two of a pair of lanes are oncoming and ours.
 _PLACES = {"city": 0.4, "suburb": 0.2, "country": 0.2, "motorway": 0.2}
@@ -142,12 +142,17 @@ def _snow(plan: Plan, dice: Dice) -> Plan:
     return replace(plan, weather=weather, wear=wear, trees=plan.trees / 3)
 
 
+# Training takes a void region at the picture's foot for the own car's bonnet. So where there is trodden
+# earth, which is void, there is no bonnet that it could run into.
+
+
 def _unpaved(plan: Plan, dice: Dice) -> Plan:
     verge = dice.pick((None, None, "sand", "gravel"))
     return _in_lane(
         dice,
         plan,
         place="country",
+        bonnet=False,
         lanes=dice.pick(((0, 1), (1, 1))),
         surface="earth",
         markings=False,
@@ -165,8 +170,9 @@ def _village(plan: Plan, dice: Dice) -> Plan:
         dice,
         plan,
         place="village",
+        bonnet=False,
         lanes=dice.pick(((1, 1), (1, 1), (0, 1), (2, 2))),
-        verge=dice.pick((None, "sand", "gravel", "earth")),
+        verge=dice.pick((None, "sand", "gravel")),
         pavement=dice.between(0.6, 3.5),
         dry=dice.chance(0.6),
         surface="asphalt",
@@ -183,6 +189,7 @@ def _desert(plan: Plan, dice: Dice) -> Plan:
         place=place,
         lanes=dice.pick(_LANES[place]),
         verge="sand",
+        wear=replace(plan.wear, leaves=0.0),
         dry=True,
         trees=plan.trees / 8,
         weather=dice.pick(("sunny", "clear", "clear", "low-sun", "bright")),
@@ -198,6 +205,7 @@ def _tunnel(plan: Plan, dice: Dice) -> Plan:
         weather="tunnel",
         lanes=dice.pick(((0, 2), (0, 3), (1, 1))),
         span=(-30.0, dice.pick((60.0, 120.0, 400.0))),
+        bends=(),
         climb=None,
         surface="asphalt",
         wear=replace(plan.wear, leaves=0.0),
@@ -206,7 +214,7 @@ def _tunnel(plan: Plan, dice: Dice) -> Plan:
 
 def _bridge(plan: Plan, dice: Dice) -> Plan:
     start = dice.between(4, 55)
-    return replace(plan, span=(start, start + dice.between(5, 30)), climb=None, crossing=None)
+    return replace(plan, span=(start, start + dice.between(5, 30)), bends=(), climb=None, crossing=None)
 
 
 def _in_lane(dice: Dice, plan: Plan, **changes: Any) -> Plan:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from render.camera import Array
 from render.canvas import NEAR, Canvas, unit
 from render.light import Light, rgb
-from render.loose import earth, sand, snowed
+from render.loose import BANK, earth, sand, snow_cover, snowed
 from render.noise import Noise
-from render.road import FAR, ROAD, Arrow, Line, Road, Spots, Zebra
+from render.road import FAR, LANE, ROAD, UNLABELED, Arrow, Line, Road, Spots, Zebra
 from render.shadow import Shadows
 
 UP = rgb(0, 0, 1)
@@ -124,9 +124,14 @@ class Ground:
                 gloss[index] = 1.0
             elif surface in ("slabs", "bricks", "kerb", "setts"):
                 gloss[index] = 0.35
+            label[index] = zone_label
             if self.wear.snow is not None:
-                colour = snowed(self.noise, colour, part, self.road.lanes, self.wear.snow)
-            albedo[index], label[index] = colour, zone_label
+                paved = zone_label == ROAD
+                cover = snow_cover(self.noise, part, self.wear.snow if paved else None)
+                colour = snowed(self.noise, colour, part, cover)
+                # Where a closed bank lies along the edge nobody could tell where the road ends.
+                label[index[paved & (part.out > -BANK) & (cover > 0.8)]] = UNLABELED
+            albedo[index] = colour
         return albedo, gloss, label
 
     def _asphalt(self, p: Spots) -> Array:
@@ -184,7 +189,9 @@ class Ground:
         return np.asarray(colour, np.float32)
 
     def _concrete(self, p: Spots) -> Array:
-        lanes = np.abs(np.mod(p.d, 3.3) - 1.65) - 1.65  # a joint between two lanes, and one every five metres
+        lanes = (
+            np.abs(np.mod(p.d, LANE) - LANE / 2) - LANE / 2
+        )  # a joint between two lanes, and one every five metres
         joint = np.maximum(stroke(lanes, 0.03, p.grain), stroke(np.mod(p.s, 5.0) - 2.5, 0.03, p.grain))
         return np.asarray(self._asphalt(p) * (1 - 0.45 * joint)[:, None], np.float32)
 

@@ -1,9 +1,21 @@
 """The road of a plan: its lanes, its paint, and the strips of ground on either side."""
 
 from render.plan import Plan
-from render.road import PARKING, ROAD, SIDEWALK, TERRAIN, UNLABELED, Arrow, Line, Paint, Road, Zebra, Zone
+from render.road import (
+    LANE,
+    PARKING,
+    ROAD,
+    SIDEWALK,
+    TERRAIN,
+    UNLABELED,
+    Arrow,
+    Line,
+    Paint,
+    Road,
+    Zebra,
+    Zone,
+)
 
-LANE = 3.3  # metres
 BAY = 2.1  # the width that a parked car takes
 KERB = 0.26
 BIKE_PATH = 2.2  # metres that the bicycle path and the strip beside it add to a wide pavement
@@ -58,7 +70,7 @@ def _sides(plan: Plan) -> tuple[Zones, Zones]:
     grass = Zone(0, plan.verge or ("dry grass" if plan.dry else "grass"), TERRAIN)
     if plan.place == "motorway":
         verge, middle = Zone(0.6, "gravel", TERRAIN), Zone(0.7, "gravel", TERRAIN)
-        return (middle, grass._replace(width=2.8), Zone(13.5, "asphalt", ROAD), grass), (verge, grass)
+        return (middle, grass._replace(width=2.8), Zone(13.5, plan.surface, ROAD), grass), (verge, grass)
     if plan.place == "village" or plan.surface == "earth":
         # Whether one may drive on trodden earth beside a road is what data sets do not agree on: void.
         trodden = Zone(0.5 if plan.surface == "earth" else plan.pavement, "earth", UNLABELED)

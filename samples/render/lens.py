@@ -15,7 +15,7 @@ _LETTERS = 21  # of a clock: date, time and speed
 class Lens:
     """A windscreen and a lens; the one that there is by default changes nothing."""
 
-    barrel: float = 0.0  # how far the corners are drawn in, as a share of their distance from the middle
+    barrel: float = 0.0  # x of r -> r * (1 + x * r * r), r in half widths from the middle; corners stay
     drops: int = 0  # of rain on the windscreen
     clock: bool = False  # burnt in along the foot
 

@@ -5,9 +5,11 @@ import numpy as np
 from render.camera import Array
 from render.light import rgb
 from render.noise import Noise
-from render.road import Spots
+from render.road import LANE, Spots
 
+BANK = 1.0  # metres of a road that ploughs leave snow on
 _TRACK = 0.78  # metres from a lane's middle to where tyres run
+_HEAPS = ((0.12, 0.15), (0.6, 0.25), (2.6, 0.35), (11.0, 0.3))
 
 
 def sand(noise: Noise, p: Spots) -> Array:
@@ -40,19 +42,28 @@ def earth(noise: Noise, p: Spots, lanes: tuple[float, ...], warm: float) -> Arra
     return np.asarray(colour + cover * (rgb(0.10, 0.12, 0.04) - colour), np.float32)
 
 
-def snowed(noise: Noise, colour: Array, p: Spots, lanes: tuple[float, ...], amount: float) -> Array:
-    """`colour` (N, 3) under snow: closed beside the road, driven off where tyres run.
+def snow_cover(noise: Noise, p: Spots, on_road: float | None) -> Array:
+    """(N,) how much of each spot is under snow, 0..1: all of it beside a road (None), less where tyres run.
 
-    `amount` is 0 for what lies along the kerb alone .. 1 for a road that is white between its tracks.
+    `on_road` is 0 where it lies along the kerb alone .. 1 for a road that is white between its tracks.
     """
-    heaps = noise.layers(p.x, p.y, p.grain, [(0.12, 0.15), (0.6, 0.25), (2.6, 0.35), (11.0, 0.3)])
-    driven = np.zeros(p.s.shape, np.float32)
-    for lane in lanes:
-        for tyre in (-_TRACK, _TRACK):
-            driven = np.maximum(driven, np.exp(-(((p.d - lane - tyre) / 0.42) ** 2)))
-    bank = np.exp(-np.abs(p.out) / 0.5)  # ploughs leave it along the edge
-    on_road = 2.2 * amount - 1.3 - 1.5 * driven * (1.2 - amount) + 1.6 * bank
-    cover = np.clip(0.5 + 1.6 * (np.where(p.out < 0, on_road, 1.5) + 0.6 * heaps), 0, 1)[:, None]
-    dirt = np.where(p.out < 0, 0.62 - 0.2 * driven, 0.86)[:, None]
-    white = dirt * (1 + 0.05 * heaps)[:, None] * rgb(0.98, 0.99, 1.02)
-    return np.asarray(colour + cover * (white - colour), np.float32)
+    heaps = noise.layers(p.x, p.y, p.grain, _HEAPS)
+    if on_road is None:
+        return np.asarray(np.clip(2.9 + heaps, 0, 1))
+    bank = np.exp(-np.abs(p.out) / (BANK / 2))
+    amount = 2.2 * on_road - 1.3 - 1.5 * _driven(p) * (1.2 - on_road) + 1.6 * bank
+    return np.asarray(np.clip(0.5 + 1.6 * (amount + 0.6 * heaps), 0, 1), np.float32)
+
+
+def snowed(noise: Noise, colour: Array, p: Spots, cover: Array) -> Array:
+    """`colour` (N, 3) under that much snow, which is dirtier the closer to the road."""
+    heaps = noise.layers(p.x, p.y, p.grain, _HEAPS)
+    clean = 0.86 - 0.24 * np.exp(-np.maximum(p.out, 0) / 0.3)
+    white = (clean * (1 + 0.05 * heaps))[:, None] * rgb(0.98, 0.99, 1.02)
+    return np.asarray(colour + cover[:, None] * (white - colour), np.float32)
+
+
+def _driven(p: Spots) -> Array:
+    """(N,) 1 where tyres run, in lanes of the usual width .. 0."""
+    aside = np.abs(np.mod(p.d, LANE) - LANE / 2)
+    return np.asarray(np.exp(-(((aside - _TRACK) / 0.42) ** 2)), np.float32)

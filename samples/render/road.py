@@ -11,9 +11,10 @@ from render.camera import Array
 # Cityscapes label ids (cityscapesScripts, helpers/labels.py)
 EGO, ROAD, SIDEWALK, PARKING = 1, 7, 8, 9
 UNLABELED = 0
-BUILDING, WALL, FENCE, GUARD_RAIL, BRIDGE, TUNNEL, POLE, LIGHT, SIGN = 11, 12, 13, 14, 15, 16, 17, 19, 20
+BUILDING, WALL, FENCE, GUARD_RAIL, POLE, LIGHT, SIGN = 11, 12, 13, 14, 17, 19, 20
 VEGETATION, TERRAIN, SKY, PERSON, CAR, TRUCK, BUS, BICYCLE = 21, 22, 23, 24, 26, 27, 28, 33
 
+LANE = 3.3  # metres
 FAR = 900.0  # metres; the road's course is known from 60 behind the start to here
 
 

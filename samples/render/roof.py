@@ -9,7 +9,7 @@ from render.canvas import Canvas, Hit, unit
 from render.ground import stroke
 from render.light import Light, rgb
 from render.noise import Noise
-from render.road import BRIDGE, TUNNEL, Road, Zone
+from render.road import WALL, Road, Zone
 from render.shadow import Shadows
 
 _DOWN = rgb(0, 0, -1)
@@ -18,12 +18,17 @@ _COLOUR = rgb(0.33, 0.32, 0.29)
 _LAMP_EVERY, _LAMP = 8.0, (2.2, 0.25)  # metres along; length and width of a light on the ceiling
 CLEAR = 5.0  # metres between the road and what spans it
 DEEP = 1.4  # metres from its underside to its top
+_SUNK = 0.3 * _UP  # walls go down into the ground, which may be uneven
 _PIER = 3.0  # metres that it reaches out beyond its walls
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A slab over the road from s = `start` to `end`, on walls at d = `left` and `right`; lit: a tunnel's."""
+    """A slab over a straight, level road from s = `start` to `end`, on walls at d = `left` and `right`.
+
+    lit: it is a tunnel's. Either is labelled `wall`: Cityscapes' own `bridge` and `tunnel` are void, and
+    would not teach that a ceiling is no road.
+    """
 
     road: Road
     start: float
@@ -37,43 +42,32 @@ class Span:
         return self.road.point(self.start, 0.0)
 
     def cast(self, shadows: Shadows) -> None:
-        outline = self._outline(self.start, self.end)
+        near_left, near_right, far_left, far_right = self._corners()
+        outline = np.stack([near_left, near_right, far_right, far_left])[:, :2]
         shadows.underneath(outline, 0.75)
         if not self.lit:
             shadows.block(outline, CLEAR + DEEP)
-            shadows.block(outline, 0.0)
 
-    def _outline(self, start: float, end: float) -> Array:
-        corners = ((start, self.left), (start, self.right), (end, self.right), (end, self.left))
-        return np.stack([self.road.point(s, d)[:2] for s, d in corners])
+    def _corners(self) -> list[Array]:
+        """On the ground: left and right at the start, then at the end."""
+        return [self.road.point(s, d) for s in (self.start, self.end) for d in (self.left, self.right)]
 
     def draw(self, canvas: Canvas, light: Light, noise: Noise, sunlit: float) -> None:
-        label = TUNNEL if self.lit else BRIDGE
+        near_left, near_right, far_left, far_right = self._corners()
+        along, across = far_left - near_left, near_right - near_left
 
         def concrete(normal: Array, share: float) -> "_Concrete":
             return _Concrete(normal, light, noise, share, self.lit)
 
-        for s in np.arange(self.start, self.end, 6.0):
-            end = min(s + 6.0, self.end)
-            low_left, low_right = self.road.point(s, self.left), self.road.point(s, self.right)
-            far_left, far_right = self.road.point(end, self.left), self.road.point(end, self.right)
-            along = far_left - low_left
-            across = unit(np.cross(along, _UP)) * (self.right - self.left)
-            ceiling = low_left + CLEAR * _UP
-            # A little longer than the chord, so that no seam opens where the road bends.
-            canvas.face(ceiling, 1.02 * along, across, label, concrete(_DOWN, 0.35))
-            for foot, to, side in ((low_left, along, 1.0), (low_right, far_right - low_right, -1.0)):
-                normal = side * unit(across)
-                canvas.face(foot - 0.3 * _UP, to, (CLEAR + 0.3) * _UP, label, concrete(normal, 0.6))
-        for s, facing in ((self.start, -1.0), (self.end, 1.0)):
-            ends = [
-                self.road.point(s, d) for d in (self.left - _PIER, self.left, self.right, self.right + _PIER)
-            ]
-            across = ends[3] - ends[0]
-            front = concrete(facing * unit(np.cross(_UP, across)), 1.0)
-            canvas.face(ends[0] + CLEAR * _UP, across, DEEP * _UP, label, front)
-            for foot, far in (ends[:2], ends[2:]):
-                canvas.face(foot - 0.3 * _UP, far - foot, (CLEAR + 0.3) * _UP, label, front)
+        canvas.face(near_left + CLEAR * _UP, along, across, WALL, concrete(_DOWN, 0.35))
+        for foot, side in ((near_left, 1.0), (near_right, -1.0)):
+            canvas.face(foot - _SUNK, along, CLEAR * _UP + _SUNK, WALL, concrete(side * unit(across), 0.6))
+        pier = _PIER * unit(across)
+        for left, right, facing in ((near_left, near_right, -1.0), (far_left, far_right, 1.0)):
+            front = concrete(facing * unit(along), 1.0)
+            canvas.face(left - pier + CLEAR * _UP, across + 2 * pier, DEEP * _UP, WALL, front)
+            for foot in (left - pier, right):
+                canvas.face(foot - _SUNK, pier, CLEAR * _UP + _SUNK, WALL, front)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +98,6 @@ def span(road: Road, start: float, end: float, *, lit: bool) -> Span:
     """A bridge (or a tunnel, `lit`) that reaches over the road and all that belongs to it."""
 
     def wide(zones: tuple[Zone, ...]) -> float:
-        return max(sum(zone.width for zone in zones[:-1]), 1.2)
+        return max(sum(zone.width for zone in zones[:-1]), 1.2)  # a tunnel's only strip goes on for ever
 
     return Span(road, start, end, road.left - wide(road.left_zones), road.right + wide(road.right_zones), lit)
