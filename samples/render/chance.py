@@ -125,14 +125,35 @@ def _tint(dice: Dice) -> tuple[float, float, float]:
 def rare_plan_by_chance(seed: int) -> Plan:
     """As `plan_by_chance`, but of a kind that it never gives: one of `_RARE`, and more often a poor lens."""
     dice = Dice(np.random.default_rng([seed, 9]))
-    plan = _RARE[dice.pick(tuple(_RARE))](plan_by_chance(seed), dice)
+    plan = dice.draw(_RARE)(plan_by_chance(seed), dice)
     return replace(
         plan,
         lens=Lens(
             barrel=dice.between(0.03, 0.3) if dice.chance(0.4) else 0.0,
             drops=dice.whole(4, 40) if dice.chance(0.5 if plan.weather == "rain" else 0.08) else 0,
+            mount=_mount(dice) if dice.chance(0.25) else None,
             clock=dice.chance(0.3),
         ),
+    )
+
+
+def _mount(dice: Dice) -> tuple[float, float, float]:
+    return dice.pick((-1.0, 1.0)), dice.between(0.5, 0.9), dice.between(0.1, 0.3)
+
+
+def _freeway(plan: Plan, dice: Dice) -> Plan:
+    """A motorway between concrete walls, whose shade falls on paved shoulders."""
+    return _in_lane(
+        dice,
+        plan,
+        place="motorway",
+        lanes=dice.pick(((0, 2), (0, 3), (0, 4), (0, 5))),
+        walled=dice.between(0.8, 4.2),
+        weather=dice.pick(("sunny", "sunny", "clear", "clear", "low-sun", "bright", "overcast", "dusk")),
+        sun=(dice.pick((-1, -1, 1)) * dice.between(40, 140), dice.between(8, 50)),
+        surface=dice.pick(("asphalt", "asphalt", "concrete")),
+        yellow=dice.chance(0.7),
+        dry=dice.chance(0.6),
     )
 
 
@@ -225,12 +246,8 @@ def _in_lane(dice: Dice, plan: Plan, **changes: Any) -> Plan:
     return replace(plain, **changes)
 
 
-_RARE: Final[dict[str, Callable[[Plan, Dice], Plan]]] = {
-    "snow": _snow,
-    "unpaved": _unpaved,
-    "concrete": _concrete,
-    "village": _village,
-    "desert": _desert,
-    "tunnel": _tunnel,
-    "bridge": _bridge,
-}
+# How often each is drawn.
+_RARE: Final[dict[Callable[[Plan, Dice], Plan], float]] = {
+    _freeway: 0.34, _snow: 0.14, _unpaved: 0.10, _village: 0.14, _concrete: 0.08, _desert: 0.08,
+    _tunnel: 0.05, _bridge: 0.07,
+}  # fmt: skip

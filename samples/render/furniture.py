@@ -94,7 +94,7 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """Something long and low, from start to end: 'wall', 'rail', 'bars' or 'mesh'."""
+    """Something long and low, from start to end: 'wall', 'concrete', 'rail', 'bars' or 'mesh'."""
 
     start: Array
     end: Array
@@ -106,7 +106,7 @@ class Barrier:
         return self.start
 
     def cast(self, shadows: Shadows) -> None:
-        if self.kind == "wall":
+        if self.kind in ("wall", "concrete"):
             thick = np.array([0.2, 0.0], np.float32)
             foot = np.stack([self.start[:2], self.end[:2], self.end[:2] + thick, self.start[:2] + thick])
             shadows.block(foot, self.height)
@@ -116,7 +116,7 @@ class Barrier:
         normal = unit(np.cross(across, UP))
         if float((canvas.origin - self.start) @ normal) < 0:
             normal = -normal
-        label = {"wall": WALL, "rail": GUARD_RAIL}.get(self.kind, FENCE)
+        label = {"wall": WALL, "concrete": WALL, "rail": GUARD_RAIL}.get(self.kind, FENCE)
 
         def mask(u: Array, v: Array, grain: Array) -> NDArray[np.bool_]:
             if self.kind == "rail":
@@ -140,6 +140,9 @@ class Barrier:
                 joint = np.maximum(joint, stroke(np.mod(hit.u + 0.15 * row, 0.3) - 0.15, 0.012, hit.grain))
                 tone = tone * (1 - 0.3 * joint) * (0.7 + 0.3 * np.clip(hit.v / 0.4, 0, 1))
                 colour = rgb(0.22, 0.13, 0.095)
+            elif self.kind == "concrete":
+                tone = tone * (1 - 0.3 * stroke(np.mod(hit.u, 4.0), 0.04, hit.grain))
+                colour = rgb(0.33, 0.32, 0.29)
             else:
                 colour = rgb(0.045, 0.055, 0.05)
             return np.asarray(colour * tone[:, None] * light.on(normal, hit.point, sunlit), np.float32)

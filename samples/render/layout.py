@@ -8,6 +8,7 @@ from render.road import (
     SIDEWALK,
     TERRAIN,
     UNLABELED,
+    WALL,
     Arrow,
     Line,
     Paint,
@@ -18,6 +19,7 @@ from render.road import (
 
 BAY = 2.1  # the width that a parked car takes
 KERB = 0.26
+WALL_BASE = 0.6  # metres that a motorway's concrete wall stands on
 BIKE_PATH = 2.2  # metres that the bicycle path and the strip beside it add to a wide pavement
 OPPOSITE = -5.4  # where a motorway's other carriageway begins
 
@@ -41,7 +43,7 @@ def lay_road(plan: Plan) -> Road:
         if oncoming:
             paint.append(Line(0.0, on=4, off=4, yellow=plan.yellow))
     if plan.place == "motorway":
-        left, right = -0.6, ours * LANE + 2.7  # a hard shoulder
+        left, right = -(plan.walled or 0.6), ours * LANE + 2.7  # a hard shoulder
         paint += [Line(-0.1, 0.15, yellow=plan.yellow), Line(ours * LANE, 0.2), Line(OPPOSITE, 0.15)]
         paint += [Line(OPPOSITE - i * LANE, on=3, off=6) for i in (1, 2)]
     elif plan.place == "country" and plan.markings:
@@ -68,6 +70,9 @@ def _rough_edge(plan: Plan) -> float:
 def _sides(plan: Plan) -> tuple[Zones, Zones]:
     """The strips to the left and to the right, from the kerb outwards."""
     grass = Zone(0, plan.verge or ("dry grass" if plan.dry else "grass"), TERRAIN)
+    if plan.walled is not None:
+        base = Zone(WALL_BASE, "kerb", WALL)
+        return (base, Zone(15.0, plan.surface, ROAD), grass), (base, grass)
     if plan.place == "motorway":
         verge, middle = Zone(0.6, "gravel", TERRAIN), Zone(0.7, "gravel", TERRAIN)
         return (middle, grass._replace(width=2.8), Zone(13.5, plan.surface, ROAD), grass), (verge, grass)

@@ -1,4 +1,4 @@
-"""What lies between a street and a cheap camera's memory card: drops, a bent picture, a burnt-in clock."""
+"""What lies between a street and a cheap camera's memory card: drops, mounts, a bent picture, a clock."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from render.camera import Array
+from render.road import CAR
 
 _LETTERS = 21  # of a clock: date, time and speed
 
@@ -17,6 +18,9 @@ class Lens:
 
     barrel: float = 0.0  # x of r -> r * (1 + x * r * r), r in half widths from the middle; corners stay
     drops: int = 0  # of rain on the windscreen
+    mount: tuple[float, float, float] | None = (
+        None  # what holds something in its view: side -1 or 1, height, size
+    )
     clock: bool = False  # burnt in along the foot
 
     def drawn_in(self, picture: Array, label: NDArray[np.uint8]) -> tuple[Array, NDArray[np.uint8]]:
@@ -52,6 +56,21 @@ class Lens:
         inside = 0.55 * soft + 0.45 * cv2.GaussianBlur(picture[::-1], (0, 0), width / 60)
         rim = np.clip(cover * (1 - cover) * 4, 0, 1)
         return np.asarray(picture + cover * (inside - picture) * (1 - 0.12 * rim), np.float32)
+
+    def mounted(self, picture: Array, label: NDArray[np.uint8]) -> tuple[Array, NDArray[np.uint8]]:
+        """With a dark, smooth thing that reaches in from one side, labelled as the car that it belongs to."""
+        if self.mount is None:
+            return picture, label
+        height, width = label.shape
+        side, middle, size = self.mount
+        y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+        inwards = x / width if side < 0 else 1 - x / width
+        above = (middle + 0.5 * size * inwards - y / height) / (0.45 * size)
+        shape = 1 - (inwards / size) ** 2 - np.where(above > 0, above, 0.55 * above) ** 2
+        cover = np.clip(shape * size * width / 3 + 0.5, 0, 1)[..., None]  # out of focus, if little
+        tone = 0.012 + 0.02 * np.clip(shape, 0, 1)[..., None] * picture.mean()
+        covered = np.where(cover[..., 0] > 0.5, CAR, label)
+        return np.asarray(picture + cover * (tone - picture), np.float32), np.asarray(covered, np.uint8)
 
     def stamped(self, picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """(H, W, 3) with a line of small bright strokes along the foot, like a clock's; the label stays."""

@@ -82,7 +82,7 @@ def photograph(
     plan, lens = street.plan, street.plan.lens
     linear, label = lens.drawn_in(*canvas.resolve())
     rng = np.random.default_rng([plan.seed, round(time * 1000)])
-    linear = lens.rained_on(linear, rng)
+    linear, label = lens.mounted(lens.rained_on(linear, rng), label)
     return lens.stamped(develop(linear, light.exposure, plan.tint, light.night, rng), rng), label
 
 

@@ -47,6 +47,7 @@ class Plan:
     floors: tuple[int, int] = (3, 6)
     dry: bool = False  # the grass is yellow
     verge: str | None = None  # a village's or a country road's, in place of grass: a surface of the ground
+    walled: float | None = None  # a motorway's: metres of paved shoulder before a wall in its middle
     span: tuple[float, float] | None = None  # from where to where a bridge or a tunnel is over the road
     bonnet: bool = False
     skyline: int | None = None  # seed of other hills than those of the samples
