@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument(
         "--rare",
         action="store_true",
-        help="rare ones instead: snow, dirt, concrete, villages, deserts, tunnels, bridges, poor lenses",
+        help="rare ones instead: freeways, snow, dirt, villages, deserts, tunnels, bridges, poor lenses",
     )
     arguments = parser.parse_args()
     if arguments.count < 1 or arguments.first_seed < 0:

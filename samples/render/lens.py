@@ -31,9 +31,8 @@ class Lens:
         y, x = np.mgrid[0:height, 0:width].astype(np.float32)
         x, y = (x - (width - 1) / 2) / (width / 2), (y - (height - 1) / 2) / (width / 2)
         corner = 1 + (height / width) ** 2
-        scale = (1 + self.barrel * (x * x + y * y)) / (
-            1 + self.barrel * corner
-        )  # corners stay where they are
+        # Over its value in the corners, so that these stay where they are.
+        scale = (1 + self.barrel * (x * x + y * y)) / (1 + self.barrel * corner)
         columns = (x * scale * (width / 2) + (width - 1) / 2).astype(np.float32)
         rows = (y * scale * (width / 2) + (height - 1) / 2).astype(np.float32)
         bent = cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

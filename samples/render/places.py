@@ -98,18 +98,17 @@ def country(b: Builder) -> None:
 def motorway(b: Builder) -> None:
     """Guard rails or concrete walls, a sign board, trees beyond the verges."""
     road, dice = b.road, b.dice
-    kind, height, inner, outer = "rail", 0.8, 1.7, 1.1
+    kind, height, inner, outer, nearest = "rail", 0.8, 1.7, 1.1, 5
     if b.plan.walled is not None:
-        kind, height, inner, outer = "concrete", dice.between(0.8, 1.5), WALL_BASE / 2, WALL_BASE / 2
+        kind, height, nearest = "concrete", dice.between(0.8, 1.5), 2
+        inner = outer = WALL_BASE / 2
     for s in np.arange(-8, 260, 4.0):
         for d in (road.left - inner, road.right + outer):
             b.standing.append(kit.Barrier(road.point(s, d), road.point(s + 4, d), kind, height))
     for side in (-1, 1):
         for s in np.arange(0, 300, 7.0):
             if dice.chance(b.plan.trees):
-                out = dice.between(5 if b.plan.walled is None else 2, 25) + (
-                    18 if side < 0 else 0
-                )  # beyond the other carriageway
+                out = dice.between(nearest, 25) + (18 if side < 0 else 0)  # beyond the other carriageway
                 b.tree(s, b.out(side, out), dice.between(4, 12), ("round", "tall", "bush"))
     b.standing += kit.sign_board(road.point(60.0, road.right + 4.5), road.heading(60.0) + np.pi)
     b.traffic(28.0)
