@@ -116,6 +116,22 @@ def test_train_finds_its_data_in_the_environment(
     assert json.loads((tmp_path / "a" / "config.json").read_text())["data"] == [str(cityscapes)]
 
 
+def test_the_start_that_is_given_replaces_the_recipes(
+    cityscapes: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"encoder_weights": "imagenet"}))
+    arguments = ("train", "--data", cityscapes, "--recipe", recipe, *TRAIN[2:], "--runs", tmp_path)
+    result = run(*arguments, "--epochs", 1, "--name", "a", "--weights", tiny_weights)
+    assert result.exit_code == 0, result.output
+    config = json.loads((tmp_path / "a" / "config.json").read_text())
+    assert config["weights"] == str(tiny_weights)
+    assert config["encoder_weights"] is None
+    recipe.write_text(json.dumps({"weights": "road-small"}))
+    result = run(*arguments, "--name", "b", "--encoder-weights", tmp_path / "none.pth")
+    assert "none.pth" in result.stderr, "the encoder's weights are looked for, and no rival is named"
+
+
 def test_train_resumes_from_another_folder_and_by_its_own_recipe_alone(
     cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

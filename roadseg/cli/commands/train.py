@@ -18,6 +18,13 @@ from roadseg.config import (
 )
 from roadseg.errors import CheckpointError, ConfigError
 
+# What a network starts from is one choice: the option that makes it replaces these of a recipe, too.
+REPLACES = {
+    "weights": ("encoder", "encoder_weights"),
+    "encoder": ("weights",),
+    "encoder_weights": ("weights",),
+}
+
 
 def train(
     ctx: typer.Context,
@@ -145,7 +152,8 @@ def train(
         own = read_recipe(recipe) if recipe else {}
         given["data"] = data or [Path(folder) for folder in own.get("data", [])]
         settings = _settings(given)
-        settings |= {k: v for k, v in own.items() if k != "data" and not options.is_given(ctx, k)}
+        replaced = {"data", *(k for name, keys in REPLACES.items() if options.is_given(ctx, name) for k in keys)}
+        settings |= {k: v for k, v in own.items() if k not in replaced and not options.is_given(ctx, k)}
         try:
             config = TrainConfig.from_dict(settings)
         except ConfigError as error:
