@@ -152,8 +152,9 @@ def train(
         own = read_recipe(recipe) if recipe else {}
         given["data"] = data or [Path(folder) for folder in own.get("data", [])]
         settings = _settings(given)
-        replaced = {"data", *(k for name, keys in REPLACES.items() if options.is_given(ctx, name) for k in keys)}
-        settings |= {k: v for k, v in own.items() if k not in replaced and not options.is_given(ctx, k)}
+        replaced = {k for name, keys in REPLACES.items() if options.is_given(ctx, name) for k in keys}
+        kept = own.keys() - replaced - {"data"}
+        settings |= {k: own[k] for k in kept if not options.is_given(ctx, k)}
         try:
             config = TrainConfig.from_dict(settings)
         except ConfigError as error:
