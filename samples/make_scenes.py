@@ -70,7 +70,8 @@ def main() -> None:
     with workers as pool:
         try:
             for done, _ in enumerate(pool.map(partial(write_scene, arguments.out, arguments.rare), seeds), 1):
-                print(f"\r{done} of {len(seeds)}", end="", flush=True)
+                if sys.stdout.isatty():
+                    print(f"\r{done} of {len(seeds)}", end="", flush=True)
         except OSError as error:
             pool.shutdown(cancel_futures=True)
             sys.exit(f"\n{arguments.out}: cannot be written to: {error.strerror}. Choose another --out.")
