@@ -452,7 +452,7 @@ def test_a_share_of_no_teacher_is_refused() -> None:
 
 
 def test_a_recipe_is_a_start_that_options_override(cityscapes: Path, tmp_path: Path) -> None:
-    for name, model in (("cityscapes19-small", "small"), ("cityscapes19-base", "base")):
+    for name, model in (("cityscapes19-small", "small"), ("cityscapes19-base-512", "base")):
         assert TrainConfig.from_dict(read_recipe(name)).model == model
     for name, imgsz in (("road-small", 640), ("road-base", 512)):
         assert TrainConfig.from_dict(read_recipe(name)).imgsz == imgsz

@@ -43,8 +43,8 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Settings to start from: road-small, road-base, cityscapes19-small, cityscapes19-base, "
-            "or a JSON file (a run's)."
+            help="Settings to start from: road-small, road-base, cityscapes19-small, cityscapes19-base-512, "
+            "cityscapes19-base (from the former's weights), or a JSON file (a run's)."
         ),
     ] = None,
     encoder: Annotated[
