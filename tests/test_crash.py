@@ -154,7 +154,8 @@ class Video(Job):
 
     def words(self, out: Path) -> list[object]:
         outputs = ["--out", out / "out.mp4", "--masks", out / "masks", "--mask-video", out / "masks.mkv"]
-        return ["video", self.source, "--weights", self.weights, "--device", "cpu", *outputs]
+        # without loss: else x264 does not always make the same of the same frames
+        return ["video", self.source, "--weights", self.weights, "--device", "cpu", "--crf", 0, *outputs]
 
     def done(self, out: Path) -> bool:
         report = out / "out.json"
