@@ -16,16 +16,13 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from roadseg.config import AugmentStrength
+from roadseg.dataset.cabin import Bonnet, reflection
+from roadseg.dataset.chance import log_uniform, side_of_a_line, to_uint8, uniform
 from roadseg.labels import VOID
 
 # What lies outside a picture looks like ImageNet's mean colour, which the network normalises to about 0.
 OUTSIDE = (124.0, 116.0, 104.0)
 FILL: dict[Any, Any] = {tv_tensors.Image: OUTSIDE, tv_tensors.Mask: VOID}
-
-
-def uniform(low: float, high: float) -> float:
-    """Draw one number from [low, high)."""
-    return float(torch.empty(1).uniform_(low, high))
 
 
 class RandomView(v2.Transform):
@@ -44,8 +41,8 @@ class RandomView(v2.Transform):
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         height, width = v2.functional.get_size(flat_inputs[0])
-        scale = max(height, width) / self.side / self._log_uniform(*self.zoom)
-        squeeze = self._log_uniform(*self.aspect) ** 0.5
+        scale = max(height, width) / self.side / log_uniform(*self.zoom)
+        squeeze = log_uniform(*self.aspect) ** 0.5
         box_h = max(1, round(self.size[0] * scale * squeeze))
         box_w = max(1, round(self.size[1] * scale / squeeze))
         pad_h, pad_w = max(0, box_h - height), max(0, box_w - width)
@@ -59,66 +56,12 @@ class RandomView(v2.Transform):
             "width": box_w,
         }
 
-    @staticmethod
-    def _log_uniform(low: float, high: float) -> float:
-        return float(low * (high / low) ** uniform(0, 1))
-
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         box = {name: params[name] for name in ("top", "left", "height", "width")}
         if any(params["padding"]):
             fill = VOID if isinstance(inpt, tv_tensors.Mask) else OUTSIDE
             inpt = F.pad(inpt, params["padding"], fill=fill)
         return F.resized_crop(inpt, **box, size=list(self.size), antialias=True)
-
-
-class Bonnet(v2.Transform):
-    """Another car's bonnet, or a dashboard, at the picture's foot, labelled `value`; with probability `p`.
-
-    Its upper edge is a random parabola, its paint of any colour, dull or as glossy as a mirror: what it shows
-    then is the scene above its edge, upside down and smeared.
-    """
-
-    def __init__(self, value: int, p: float) -> None:
-        super().__init__()
-        self.value, self.p = value, p
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        if uniform(0, 1) >= self.p:
-            return {"where_HW": None}
-        height, width = v2.functional.get_size(flat_inputs[0])
-        y, x = torch.linspace(0, 1, height)[:, None], torch.linspace(-1, 1, width)
-        rise, middle = uniform(0.06, 0.3), uniform(-0.3, 0.3)
-        edge_W = 1 - rise * (1 - uniform(0.0, 0.8) * (x - middle) ** 2) + uniform(-0.03, 0.03) * x
-        return {"where_HW": y >= edge_W, "rise": rise}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        where_HW = params["where_HW"]
-        if where_HW is None:
-            return inpt
-        if isinstance(inpt, tv_tensors.Mask):
-            covered = torch.where(where_HW, self.value, inpt.as_subclass(Tensor)).to(inpt.dtype)
-            return tv_tensors.wrap(covered, like=inpt)
-        image_CHW = inpt.as_subclass(Tensor)
-        return tv_tensors.wrap(
-            torch.where(where_HW, self._paint(image_CHW, params["rise"]), image_CHW), like=inpt
-        )
-
-    def _paint(self, image_CHW: Tensor, rise: float) -> Tensor:
-        """The bonnet as it would fill the whole picture."""
-        height, width = image_CHW.shape[-2:]
-        rows = max(1, round(height * rise))
-        seen = max(1, round(height * uniform(0.3, 0.9)))  # how much of the scene the bonnet mirrors
-        edge = max(seen, height - rows)
-        scene = image_CHW[:, edge - seen : edge].flip(1).float()
-        mirror = F.resize(scene, [max(1, seen // 8), max(1, width // int(uniform(2, 12)))], antialias=True)
-        mirror_CrW = F.resize(mirror, [rows, width], antialias=True)
-        color_C11 = torch.rand(3, 1, 1) * uniform(0, 80) + uniform(0, 200)
-        light_r1 = torch.linspace(uniform(0.6, 1.4), uniform(0.4, 1.2), rows)[:, None]
-        gloss = uniform(0, 0.9)
-        painted_CrW = _to_uint8((1 - gloss) * color_C11 * light_r1 + gloss * mirror_CrW)
-        whole = image_CHW.clone()
-        whole[:, height - rows :] = painted_CrW
-        return whole
 
 
 class Repaint(v2.Transform):
@@ -165,10 +108,6 @@ class PictureTransform(v2.Transform):
         return tv_tensors.wrap(self.change(inpt.as_subclass(Tensor)), like=inpt)
 
 
-def _to_uint8(image_CHW: Tensor) -> Tensor:
-    return image_CHW.clamp_(0, 255).to(torch.uint8)
-
-
 def white_balance_and_gamma(image_CHW: Tensor) -> Tensor:
     """Another camera: its own gain per channel (0.8..1.25) and tone curve (gamma 0.6..1.7)."""
     return _recolored(image_CHW, 0.8, 1.25)
@@ -178,14 +117,14 @@ def _recolored(image_CHW: Tensor, least_gain: float, most_gain: float) -> Tensor
     levels = torch.arange(256) / 255
     gamma = 0.6 * (1.7 / 0.6) ** uniform(0, 1)
     curves = torch.stack([levels**gamma * uniform(least_gain, most_gain) for _ in range(3)])
-    table_C256 = _to_uint8(curves * 255)
+    table_C256 = to_uint8(curves * 255)
     return torch.stack([table_C256[c][image_CHW[c].long()] for c in range(3)])
 
 
 def noise(image_CHW: Tensor) -> Tensor:
     """Sensor noise, Gaussian, deviation 2..20 levels, sometimes the same in all three channels."""
     shape = image_CHW.shape if uniform(0, 1) < 0.7 else (1, *image_CHW.shape[1:])
-    return _to_uint8(image_CHW + torch.randn(shape) * uniform(2, 20))
+    return to_uint8(image_CHW + torch.randn(shape) * uniform(2, 20))
 
 
 def low_resolution(image_CHW: Tensor) -> Tensor:
@@ -199,7 +138,7 @@ def low_resolution(image_CHW: Tensor) -> Tensor:
 def sharpened(image_CHW: Tensor) -> Tensor:
     """An unsharp mask, as cameras have it; pictures of data sets that are stored small are soft."""
     soft_CHW = F.gaussian_blur(image_CHW, [5, 5], [uniform(0.6, 1.6)] * 2).float()
-    return _to_uint8(image_CHW + (image_CHW - soft_CHW) * uniform(0.5, 3.0))
+    return to_uint8(image_CHW + (image_CHW - soft_CHW) * uniform(0.5, 3.0))
 
 
 def jpeg(image_CHW: Tensor) -> Tensor:
@@ -217,21 +156,7 @@ def veil(image_CHW: Tensor) -> Tensor:
     horizon, depth = uniform(0.2, 0.6), uniform(0.15, 0.6)
     share_H = uniform(0.2, 0.8) * torch.exp(-(rows_H - horizon).clamp(min=0) / depth)
     grey = uniform(120, 240)
-    return _to_uint8(image_CHW + (grey - image_CHW.float()) * share_H[:, None])
-
-
-def reflection(image_CHW: Tensor) -> Tensor:
-    """The inside of a windscreen: blurred light things lie over one side of a random soft line.
-
-    What is reflected is the picture itself, mirrored and smeared, as no other is at hand. Light adds: the
-    two are joined by `screen`, 1 - (1 - a)(1 - b).
-    """
-    height, width = image_CHW.shape[-2:]
-    rough = [max(1, height // int(uniform(4, 24))), max(1, width // int(uniform(4, 24)))]
-    mirrored = image_CHW.flip(1, 2) if uniform(0, 1) < 0.5 else image_CHW.flip(2)
-    smeared_CHW = F.resize(F.resize(mirrored, rough, antialias=True), [height, width], antialias=True)
-    share_HW = uniform(0.2, 0.8) * _side(height, width)
-    return _to_uint8(255 - (255 - image_CHW.float()) * (1 - smeared_CHW / 255 * share_HW))
+    return to_uint8(image_CHW + (grey - image_CHW.float()) * share_H[:, None])
 
 
 def darkness(image_CHW: Tensor) -> Tensor:
@@ -241,19 +166,12 @@ def darkness(image_CHW: Tensor) -> Tensor:
     lamp_HW = torch.exp(-((y - uniform(0.3, 0.8)) ** 2 / 0.3 + (x - uniform(-0.2, 0.2)) ** 2 / 0.5))
     light_HW = uniform(0.08, 0.4) + uniform(0.0, 0.5) * lamp_HW
     cast_C11 = torch.tensor([uniform(0.8, 1.2), uniform(0.85, 1.05), uniform(0.7, 1.1)])[:, None, None]
-    return _to_uint8(image_CHW * light_HW * cast_C11 + torch.randn(image_CHW.shape) * uniform(1, 8))
+    return to_uint8(image_CHW * light_HW * cast_C11 + torch.randn(image_CHW.shape) * uniform(1, 8))
 
 
 def shadows(image_CHW: Tensor) -> Tensor:
     """The shadow of a wall or a tree: one side of a random soft line is darker."""
-    return _to_uint8(image_CHW * (1 - uniform(0.3, 0.7) * _side(*image_CHW.shape[-2:])))
-
-
-def _side(height: int, width: int) -> Tensor:
-    """1 on one side of a random line and 0 on the other, with a soft border; HW float32."""
-    angle = torch.tensor(uniform(0, 2 * torch.pi))
-    y, x = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
-    return torch.sigmoid((y * angle.sin() + x * angle.cos() - uniform(-0.8, 0.8)) / uniform(0.005, 0.1))
+    return to_uint8(image_CHW * (1 - uniform(0.3, 0.7) * side_of_a_line(*image_CHW.shape[-2:])))
 
 
 def make_augmentation(
