@@ -54,8 +54,8 @@ bench: install  ## Measure the speed of networks, folder, video and training, si
 	$(BIN)/python tests/bench_video.py
 	$(BIN)/python tests/bench_train.py
 
-bench-models: install  ## Measure every network of the family: size, work, time, memory (ten minutes).
-	$(BIN)/python tests/bench_models.py
+bench-models: install  ## Measure every network of the family: size, work, time, memory (ten minutes); TRAIN=DIR: and IoU.
+	$(BIN)/python tests/bench_models.py $(if $(TRAIN),--train $(TRAIN) --epochs 2)
 
 samples: install  ## Draw the pictures of samples/ again.
 	$(BIN)/python samples/make_samples.py --out samples

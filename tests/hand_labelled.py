@@ -75,8 +75,8 @@ def write(path: Path, pixels: UInt8Array) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--pictures", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--pictures", type=Path, required=True, metavar="DIR", help="as told above")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the data sets")
     given = parser.parse_args()
     try:
         for group, drawn in drawings().items():

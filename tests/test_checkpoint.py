@@ -167,3 +167,31 @@ def test_a_file_of_another_format_or_network_says_so(tmp_path: Path) -> None:
     torch.save({**unknown, "weights": weights}, tmp_path / "unknown.pt")
     with pytest.raises(CheckpointError, match="no setting attention"):
         load_checkpoint(tmp_path / "unknown.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"imgsz": -5}, "imgsz is -5"),
+        ({"imgsz": 10**9}, "imgsz is 1000000000"),
+        ({"rgb_std": [0, 0, 0]}, "normalised by other numbers"),
+    ],
+)
+def test_preprocessing_that_is_not_ours_is_refused(
+    tmp_path: Path, change: dict[str, object], reason: str
+) -> None:
+    checkpoint = tiny_checkpoint()
+    described = json.loads(json.dumps(checkpoint.description()))
+    described["preprocessing"] |= change
+    torch.save({**described, "weights": checkpoint.model.state_dict()}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=reason):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    checkpoint = tiny_checkpoint()
+    weights = dict(checkpoint.model.state_dict())
+    del weights["head.weight"]
+    torch.save({**checkpoint.description(), "weights": weights}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"head\.weight.*copy it again.*install the one that wrote it"):
+        load_checkpoint(tmp_path / "a.pt")

@@ -130,6 +130,12 @@ def test_the_start_that_is_given_replaces_the_recipes(
     recipe.write_text(json.dumps({"weights": "road-small"}))
     result = run(*arguments, "--name", "b", "--encoder-weights", tmp_path / "none.pth")
     assert "none.pth" in result.stderr, "the encoder's weights are looked for, and no rival is named"
+    assert "left out, for what is given in its place: weights road-small." in result.stderr
+    recipe.write_text(json.dumps({"weights": "road-base"}))
+    result = run(*arguments, "--epochs", 1, "--encoder", "resnet18", "--name", "c")
+    assert result.exit_code == 0, result.output
+    config = json.loads((tmp_path / "c" / "config.json").read_text())
+    assert (config["model"], config["encoder"], config["weights"]) == ("base", "resnet18", None)
 
 
 def test_train_resumes_from_another_folder_and_by_its_own_recipe_alone(

@@ -21,6 +21,7 @@ from roadseg.documents import schema_of
 from roadseg.engine import prune as prune_module
 from roadseg.engine.channels import Block, keep_channels, rank, reach_speed, remove, zero_weights
 from roadseg.engine.cost import costs, macs
+from roadseg.engine.joining import join_classes
 from roadseg.engine.listener import TrainListener
 from roadseg.engine.release import mean_of
 from roadseg.engine.runs import resume_training
@@ -153,6 +154,16 @@ def _zero_convolutions_without_norm(model: RoadNet, small: RoadNet, zeroed: Road
             dimension = 1 if isinstance(module, nn.ConvTranspose2d) else 0
             zeros[name].weight.index_fill_(dimension, torch.tensor(gone, dtype=torch.long), 0)
             zeros[name].bias[gone] = 0
+
+
+def test_a_network_whose_classes_have_members() -> None:
+    many = build_model(UNetConfig(widths=(16, 24, 32), depths=(1, 1, 2)), 19).eval()
+    joined = join_classes(Checkpoint(many, get_scheme("cityscapes19"), imgsz=96), "road")
+    members = joined.model.config.members
+    smaller = keep_channels(joined.model, 0.6, losses())
+    assert parameters(smaller) < parameters(joined.model)
+    assert smaller.config.members == members == joined.model.config.members
+    assert smaller(torch.zeros(1, 3, 32, 32)).shape == (1, 2, 32, 32)
 
 
 def test_what_is_least_important_goes_first() -> None:

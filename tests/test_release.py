@@ -1,5 +1,6 @@
 """Released weights: the mean of checkpoints, and probabilities that come true."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,25 @@ def test_the_mean_by_hand() -> None:
     assert all((p == 2).all() for p in shared.parameters())
 
 
+def test_a_mean_says_what_it_was_made_of(tmp_path: Path) -> None:
+    a, b, c = (constant(1.0) for _ in range(3))
+    for checkpoint, folder in ((a, "x"), (b, "y"), (c, "z")):
+        checkpoint.recipe = {"data": [f"/home/somebody/{folder}"]}
+    save_checkpoint(mean_of([a, b], [3, 1]), tmp_path / "ab.safetensors")
+    first = load_checkpoint(tmp_path / "ab.safetensors")
+    mean = mean_of([first, c])
+    assert [(part["share"], part["recipe"]["data"]) for part in mean.parts] == [
+        (0.375, ["x"]), (0.125, ["y"]), (0.5, ["z"]),
+    ]  # fmt: skip
+    assert mean_of([c]).parts == []
+
+
 def test_only_the_same_network_and_classes_can_be_averaged() -> None:
     with pytest.raises(CheckpointError, match="another network, or of other classes"):
         mean_of([tiny_checkpoint(), tiny_checkpoint("idd7")])
     with pytest.raises(CheckpointError, match="another network"):
         mean_of([tiny_checkpoint(), tiny_checkpoint(widths=(4, 8))])
-    for shares in ([1.0], [1.0, 0.0]):
+    for shares in ([1.0], [1.0, 0.0], [1.0, math.nan], [math.inf, 1.0]):
         with pytest.raises(ConfigError, match="a positive number for each"):
             mean_of([tiny_checkpoint(), tiny_checkpoint()], shares)
 
@@ -86,6 +100,9 @@ def test_the_command(cityscapes: Path, tmp_path: Path) -> None:
     released = load_checkpoint(out)
     assert released.imgsz == 96
     assert (released.model.stages[0][0].body[0].conv.weight == 2).all()
+    options = ("--data", str(cityscapes), "--dataset", "idd", "--out", str(tmp_path / "n.safetensors"))
+    named = CliRunner().invoke(app, [*command[:3], *options])
+    assert named.exit_code == 1, "--dataset is heeded: this is no IDD"
     before = out.read_bytes()
     again = CliRunner().invoke(app, command)
     assert isinstance(again.exception, SystemExit) or again.exit_code != 0

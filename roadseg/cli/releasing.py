@@ -19,6 +19,7 @@ def run_release(
     out: Path,
     shares: list[float],
     data: list[Path],
+    dataset: str | None,
     imgsz: int | None,
     classes: str | None,
     device: str,
@@ -41,7 +42,7 @@ def run_release(
         fraction = released.recipe.get("val_fraction") or TrainConfig.val_fraction
         samples: list[Sample] = []
         for folder in data_folders(data):
-            samples += find_samples(folder, "val", None, val_fraction=fraction)
+            samples += find_samples(folder, "val", dataset, val_fraction=fraction)
         with render.progress("Calibrating", "pictures", quiet) as update:
             released, calibration = calibrate(released, samples, device=device, progress=update)
         border = f", and the road's get {calibration.bias:+.3f}" if calibration.bias else ""

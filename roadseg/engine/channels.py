@@ -218,7 +218,13 @@ def _has_wide_groups(module: nn.Module) -> bool:
 def _graph(library: Any, model: RoadNet) -> Any:
     side = 2 * model.config.stride
     picture = torch.zeros(1, 3, side, side)
-    return library.DependencyGraph().build_dependency(model.eval().requires_grad_(), picture)
+    config = model.config
+    # the head's outputs as they are: of the largest of each class's members the library loses its way
+    model.config = replace(config, members=())
+    try:
+        return library.DependencyGraph().build_dependency(model.eval().requires_grad_(), picture)
+    finally:
+        model.config = config
 
 
 def _groups(library: Any, graph: Any, model: RoadNet) -> Iterator[tuple[str, Any, int]]:

@@ -21,6 +21,7 @@ from roadseg.engine.listener import TrainListener
 from roadseg.engine.loading import Batches
 from roadseg.engine.losses import SegmentationLoss
 from roadseg.engine.predict import Predictor
+from roadseg.engine.runs import PRUNED, run_trainer
 from roadseg.engine.sources import Source, find_sources, primary_score
 from roadseg.engine.train import Trainer
 from roadseg.errors import OutputError
@@ -104,10 +105,14 @@ def prune_network(
     name = "zeroed" if config.unstructured else "pruned"
     pruned.scores = _scores(Predictor(pruned, infer), sources, finetuning, listener)
     found.append((name, pruned, pruned.scores))
-    weights = folder / "pruned.pt"
+    weights = folder / PRUNED
     save_checkpoint(pruned, weights)
     if config.epochs and not config.unstructured:
-        Trainer(finetuning, sources, folder, listener, start=pruned).run()
+        try:
+            run_trainer(Trainer(finetuning, sources, folder, listener, start=pruned))
+        except KeyboardInterrupt as error:
+            error.add_note("Before and after are compared at the end of prune alone; eval scores each.")
+            raise
         best = load_checkpoint(folder / "best.pt")
         scores = _scores(Predictor(best, infer), sources, finetuning, listener)
         found.append(("finetuned", best, scores))

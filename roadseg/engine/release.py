@@ -5,9 +5,10 @@ than each (Izmailov et al. 2018; Wortsman et al. 2022, "Model soups") and costs 
 """
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -36,11 +37,13 @@ class Calibration(NamedTuple):
 def mean_of(checkpoints: Sequence[Checkpoint], shares: Sequence[float] = ()) -> Checkpoint:
     """Return the first checkpoint with the mean of all weights (by `shares`; none: all the same).
 
+    Its recipe is the first one's; all of them are its `parts`.
+
     Raises CheckpointError when they are of different networks or classes, ConfigError when the shares are
     not one positive number each.
     """
     shares = shares or [1.0] * len(checkpoints)
-    if len(shares) != len(checkpoints) or min(shares) <= 0:
+    if len(shares) != len(checkpoints) or not all(0 < share < math.inf for share in shares):
         raise ConfigError(f"shares are {list(shares)}, but must be a positive number for each checkpoint.")
     first = checkpoints[0]
     for other in checkpoints[1:]:
@@ -52,7 +55,17 @@ def mean_of(checkpoints: Sequence[Checkpoint], shares: Sequence[float] = ()) -> 
     states = [checkpoint.model.state_dict() for checkpoint in checkpoints]
     model = copy.deepcopy(first.model)
     model.load_state_dict({name: _mean([state[name] for state in states], shares) for name in states[0]})
-    return replace(shareable(first), model=model, training=None)
+    parts = _parts(checkpoints, shares)
+    return replace(shareable(first), model=model, training=None, parts=parts if len(parts) > 1 else [])
+
+
+def _parts(checkpoints: Sequence[Checkpoint], shares: Sequence[float]) -> list[dict[str, Any]]:
+    """The trainings behind a mean; of one that is a mean itself, those behind that one."""
+    parts = []
+    for checkpoint, share in zip(checkpoints, shares, strict=True):
+        own = checkpoint.parts or [{"share": 1.0, "recipe": shareable(checkpoint).recipe}]
+        parts += [{**part, "share": part["share"] * share / sum(shares)} for part in own]
+    return parts
 
 
 def _kind(checkpoint: Checkpoint) -> object:

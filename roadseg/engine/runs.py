@@ -25,6 +25,8 @@ from roadseg.media.output import sweep
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, previous_of
 
 CONFIG: Final = "config.json"
+PRUNED: Final = "pruned.pt"
+"""What `prune` leaves for the finetuning to start from."""
 
 
 def read_recipe(name: str) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def start_training(
         listener.message(f"{folder}: was interrupted before its first epoch was done; it starts again.")
     elif group.writes:
         _require_empty(folder)
-    return _run(Trainer(config, find_sources(config), folder, listener, group=group))
+    return run_trainer(Trainer(config, find_sources(config), folder, listener, group=group))
 
 
 def _require_empty(folder: Path) -> None:
@@ -149,16 +151,18 @@ def resume_training(
         recipe = TrainConfig.from_dict(read_recipe(str(folder / CONFIG)))
         config = replace(recipe, device=device, workers=workers)
         listener.message(f"{folder}: no epoch of it was done; it begins again.")
-        return _run(Trainer(config, find_sources(config), folder, listener, group=group))
+        pruned = folder / PRUNED
+        start = load_checkpoint(pruned) if pruned.is_file() else None
+        return run_trainer(Trainer(config, find_sources(config), folder, listener, start=start, group=group))
     checkpoint = _load_state(folder, listener)
     recipe = TrainConfig.from_dict(checkpoint.recipe)
     config = replace(recipe, device=device, workers=workers)
     trainer = Trainer(config, find_sources(config), folder, listener, restored=checkpoint, group=group)
     listener.message(f"Resumed {folder} after epoch {len(trainer.history)} of {config.epochs}.")
-    return _run(trainer)
+    return run_trainer(trainer)
 
 
-def _run(trainer: Trainer) -> TrainResult:
+def run_trainer(trainer: Trainer) -> TrainResult:
     """Run it; what stops it from outside says how to go on."""
     try:
         with stopping_in_order():

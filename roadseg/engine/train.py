@@ -67,7 +67,8 @@ class Trainer:
         if config.class_weights and len(config.class_weights) != self.scheme.num_classes:
             raise ConfigError(
                 f"class_weights has {len(config.class_weights)} values, but {self.scheme.name} has "
-                f"{self.scheme.num_classes} classes: {', '.join(self.scheme.classes)}."
+                f"{self.scheme.num_classes} classes: {', '.join(self.scheme.classes)}. Give "
+                "one for each by --class-weights (those of a --recipe are for its own classes)."
             )
         torch.manual_seed(config.seed)
         model = copy.deepcopy(given.model) if given else initial_model(config, self.scheme)

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 import roadseg
-from roadseg.config import ExportFormat, UNetConfig
+from roadseg.config import ExportFormat, InferConfig, UNetConfig
 from roadseg.documents import parse_json
 from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 from roadseg.labels import LabelScheme
@@ -33,6 +33,7 @@ from roadseg.model.unet import RoadNet
 FORMAT = 1
 METADATA_KEY = "roadseg"
 DEFAULT_WEIGHTS: Final = "road-small"
+_LONGEST_REASON: Final = 200  # letters
 EXPORTED: Final[dict[str, ExportFormat]] = {".onnx": "onnx", ".xml": "openvino"}
 """Suffixes of networks that can only be run (`roadseg.model.exported`)."""
 
@@ -48,6 +49,8 @@ class Checkpoint:
     scores: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     """The `TrainConfig` that made it."""
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    """What a mean of several trainings was made of: of each its `share` (all together 1) and `recipe`."""
     training: dict[str, Any] | None = None
     """What `train --resume` needs (optimizer, epoch, ...); absent from released weights."""
     roadseg_version: str = roadseg.__version__
@@ -72,6 +75,7 @@ class Checkpoint:
             "preprocessing": {"imgsz": self.imgsz, "rgb_mean": list(RGB_MEAN), "rgb_std": list(RGB_STD)},
             "scores": self.scores,
             "recipe": self.recipe,
+            "parts": self.parts,
             "roadseg_version": self.roadseg_version,
         }
 
@@ -183,10 +187,17 @@ def load_checkpoint(path: Path | None = None) -> Checkpoint:
         RoadsegError,
     ) as error:
         raise CheckpointError(
-            f"{path}: the weights do not fit the network that the file describes "
-            f"({str(error).splitlines()[0]}). The file is damaged, or of another version of roadseg "
-            f"(it says {content.get('roadseg_version', '?')}, this is {roadseg.__version__})."
+            f"{path}: the weights do not fit the network that the file describes ({_reason(error)}). The "
+            "file is damaged: copy it again; or it is of another version of roadseg: install the one that "
+            f"wrote it (it says {content.get('roadseg_version', '?')}, this is {roadseg.__version__})."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says something: torch begins with a headline when weights and layers differ."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    line = lines[1] if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]} ..."
 
 
 def require_format(content: dict[str, Any], source: str) -> None:
@@ -201,6 +212,11 @@ def require_format(content: dict[str, Any], source: str) -> None:
 
 def _build(content: dict[str, Any], source: str) -> Checkpoint:
     scheme = LabelScheme.from_dict(content["label_scheme"])
+    preprocessing = content["preprocessing"]
+    imgsz = InferConfig(imgsz=int(preprocessing["imgsz"])).imgsz
+    assert imgsz is not None
+    if (tuple(preprocessing["rgb_mean"]), tuple(preprocessing["rgb_std"])) != (RGB_MEAN, RGB_STD):
+        raise ValueError("its pictures are normalised by other numbers than ours")
     config = UNetConfig.from_dict(content["model_config"])
     pruned = bool(content.get("pruned", False))
     model = restore_model(config, scheme.num_classes, content["weights"], pruned=pruned)
@@ -209,9 +225,10 @@ def _build(content: dict[str, Any], source: str) -> Checkpoint:
     return Checkpoint(
         model=model.eval(),
         scheme=scheme,
-        imgsz=int(content["preprocessing"]["imgsz"]),
+        imgsz=imgsz,
         scores=content.get("scores", {}),
         recipe=content.get("recipe", {}),
+        parts=content.get("parts", []),
         training=content.get("training"),
         roadseg_version=content.get("roadseg_version", "?"),
         source=source,
@@ -261,10 +278,13 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             weights: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path}: not a readable safetensors file; it is damaged or cut short."
+            f"{path}: not a readable safetensors file; it is damaged or cut short. Copy it again, or make it "
+            "anew by `roadseg release`."
         ) from error
     try:
         described = parse_json(metadata.get(METADATA_KEY, "{}"))
     except ValueError as error:
-        raise CheckpointError(f"{path}: its description is not JSON; the file is damaged.") from error
+        raise CheckpointError(
+            f"{path}: its description is not JSON; the file is damaged. Copy it again."
+        ) from error
     return {**described, "weights": weights}

@@ -14,6 +14,7 @@ def release(
     out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file.")],
     shares: Annotated[str, typer.Option(help="Of each in the mean, comma-separated; default: equal.")] = "",
     data: options.Data = [],  # noqa: B006
+    dataset: options.Dataset = None,
     imgsz: options.Imgsz = None,
     classes: options.Classes = None,
     device: options.Device = InferConfig.device,
@@ -29,6 +30,7 @@ def release(
         out,
         options.numbers("shares", shares),
         data,
+        dataset,
         imgsz,
         classes,
         device,

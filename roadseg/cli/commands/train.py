@@ -155,6 +155,12 @@ def train(
         replaced = {k for name, keys in REPLACES.items() if options.is_given(ctx, name) for k in keys}
         kept = own.keys() - replaced - {"data"}
         settings |= {k: own[k] for k in kept if not options.is_given(ctx, k)}
+        left_out = [k for k in sorted(replaced) if own.get(k)]
+        if "weights" in left_out and settings["model"] is None:
+            settings["model"] = _network_of(own["weights"])
+        if left_out:
+            was = ", ".join(f"{k.replace('_', ' ')} {own[k]}" for k in left_out)
+            render.note(f"Of recipe {recipe} this is left out, for what is given in its place: {was}.")
         try:
             config = TrainConfig.from_dict(settings)
         except ConfigError as error:
@@ -181,6 +187,20 @@ def train(
         render.print_json(result.report)
     else:
         display.finished(result, html)
+
+
+def _network_of(weights: str) -> str:
+    """The `--model` that a recipe's weights are of."""
+    from dataclasses import replace
+
+    from roadseg.config import MODELS
+    from roadseg.model.checkpoint import find_weights, load_checkpoint
+
+    config = replace(load_checkpoint(find_weights(Path(weights))).model.config, members=())
+    for name, known in MODELS.items():
+        if known == config:
+            return name
+    raise ConfigError(f"{weights}, which the recipe begins with, is of none of our networks; give --model.")
 
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:

@@ -198,6 +198,10 @@ def require_ours(path: Path) -> None:
             ours = MARK.encode() in file.read(2000)
     except FileNotFoundError:
         return
+    except NotADirectoryError as error:
+        raise OutputError(
+            f"{path.parent}: a file is in the place of the output folder; choose another one"
+        ) from error
     except OSError as error:
         raise OutputError(
             f"{path}: is in the place of the report ({error.strerror}); move it away"
