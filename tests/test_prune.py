@@ -311,7 +311,9 @@ ONCE = ("--epochs", "1", *QUICK)
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     path = tmp_path / "whole.pt"
-    save_checkpoint(road(network()), path)
+    whole = road(network())
+    whole.parts = [{"share": 1.0, "recipe": {}}]  # of a mean; what is made of it is none
+    save_checkpoint(whole, path)
     return path
 
 
@@ -334,6 +336,7 @@ def test_the_command_and_all_that_reads_its_result(cityscapes: Path, tmp_path: P
     assert after["cost"]["macs"] == macs(best.model, (48, 96)) < before["cost"]["macs"]
     assert after["scores"]["cityscapes"] == pytest.approx(best.scores["score"])
     assert best.recipe["teacher"] == str(weights)
+    assert load_checkpoint(out / "pruned.pt").parts == []
 
     again = run(*command, "--keep", "0.6")
     assert (again.exit_code, "is not empty" in again.stderr) == (1, True)

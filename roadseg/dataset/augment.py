@@ -115,7 +115,7 @@ def white_balance_and_gamma(image_CHW: Tensor) -> Tensor:
 
 def _recolored(image_CHW: Tensor, least_gain: float, most_gain: float) -> Tensor:
     levels = torch.arange(256) / 255
-    gamma = 0.6 * (1.7 / 0.6) ** uniform(0, 1)
+    gamma = log_uniform(0.6, 1.7)
     curves = torch.stack([levels**gamma * uniform(least_gain, most_gain) for _ in range(3)])
     table_C256 = to_uint8(curves * 255)
     return torch.stack([table_C256[c][image_CHW[c].long()] for c in range(3)])

@@ -25,7 +25,7 @@ def side_of_a_line(height: int, width: int) -> Tensor:
 
 
 def smooth_noise(height: int, width: int, least: int, most: int) -> Tensor:
-    """Noise with a standard deviation of about 1, whose lumps are `least` to `most` pixels large; HW float32.
+    """Noise whose lumps are `least` to `most` pixels large, of a deviation of 1 at most; HW float32.
 
     Each direction draws a size of its own.
     """

@@ -101,7 +101,7 @@ def prune_network(
         _losses(checkpoint, finetuning, sources),
     )
     found = [("before", checkpoint, _scores(predictor, sources, finetuning, listener))]
-    pruned = replace(checkpoint, model=model, recipe=finetuning.to_dict())
+    pruned = replace(checkpoint, model=model, recipe=finetuning.to_dict(), parts=[])
     name = "zeroed" if config.unstructured else "pruned"
     pruned.scores = _scores(Predictor(pruned, infer), sources, finetuning, listener)
     found.append((name, pruned, pruned.scores))

@@ -1,5 +1,6 @@
 """The options of `roadseg train`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -8,6 +9,7 @@ import typer
 from roadseg.cli import options, render
 from roadseg.config import (
     DEFAULT_MODEL,
+    MODELS,
     AugmentStrength,
     Cache,
     Encoder,
@@ -191,9 +193,6 @@ def train(
 
 def _network_of(weights: str) -> str:
     """The `--model` that a recipe's weights are of."""
-    from dataclasses import replace
-
-    from roadseg.config import MODELS
     from roadseg.model.checkpoint import find_weights, load_checkpoint
 
     config = replace(load_checkpoint(find_weights(Path(weights))).model.config, members=())
