@@ -225,8 +225,8 @@ class SegmentConfig(_Plain):
     """Write report.html, a page to look at in a browser."""
     batch_size: int | None = None
     """None: the predictor's own."""
-    workers: int = 4
-    """Threads that read and write."""
+    workers: int | None = None
+    """Threads of their own that read and write. None: on a CPU the network's do it, else two a core."""
     max_megapixels: int = 89
     """Pictures and labels with more are refused. Pillow's own border of suspicion: a quarter of a GiB."""
 
@@ -237,7 +237,8 @@ class SegmentConfig(_Plain):
         _between("opacity", self.opacity, 0.0, 1.0)
         if self.batch_size is not None:
             _between("batch_size", self.batch_size, 1, 4096)
-        _between("workers", self.workers, 1, 256)
+        if self.workers is not None:
+            _between("workers", self.workers, 1, 256)
         index, count = self.shard
         if not 1 <= index <= count:
             raise ConfigError(f"shard is {index}/{count}, but must be i/n with i from 1 to n.")

@@ -22,7 +22,7 @@ from bench_video import Times, process_peak
 
 from roadseg.config import InferConfig, SegmentConfig
 from roadseg.engine.ahead import map_ahead
-from roadseg.engine.predict import CALLS_AHEAD, Predictor
+from roadseg.engine.predict import Predictor
 from roadseg.engine.segment import segment
 from roadseg.labels import UInt8Array
 from roadseg.media.find import find_images
@@ -82,7 +82,7 @@ def stages(jobs: list[ImageJob], out: Path) -> dict[str, Callable[[], None]]:
             for start in range(0, len(jobs), size)
         ]
         with predictor.threads() as pool:
-            for _ in map_ahead(pool, predictor.logits, batches, CALLS_AHEAD):
+            for _ in map_ahead(pool, predictor.logits, batches, predictor.calls_ahead):
                 pass
 
     def encode(i: int) -> None:

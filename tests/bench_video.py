@@ -20,7 +20,7 @@ import numpy as np
 
 from roadseg.config import InferConfig, VideoConfig
 from roadseg.engine.ahead import map_ahead
-from roadseg.engine.predict import CALLS_AHEAD, Predictor
+from roadseg.engine.predict import Predictor
 from roadseg.engine.video import segment_video
 from roadseg.media.overlay import draw
 from roadseg.media.video import FFmpegReader
@@ -95,7 +95,7 @@ def stages(path: Path) -> list[Callable[[], None]]:
         size = predictor.batch_size
         batches = [smalls[start : start + size] for start in range(0, len(smalls), size)]
         with predictor.threads() as pool:
-            for _ in map_ahead(pool, predictor.logits, batches, CALLS_AHEAD):
+            for _ in map_ahead(pool, predictor.logits, batches, predictor.calls_ahead):
                 pass
 
     def encode() -> None:

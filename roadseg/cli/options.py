@@ -57,6 +57,13 @@ Tile = Annotated[
 Threshold = Annotated[float, typer.Option(help="Road where its probability is at least this (two classes).")]
 Amp = Annotated[bool, typer.Option("--amp/--no-amp", help="Half precision where the device has it.")]
 Workers = Annotated[int, typer.Option(help="Threads or processes that read pictures.")]
+Readers = Annotated[
+    int | None,
+    typer.Option(
+        help="Threads of their own that read and write, for slow disks; default: on a CPU the network's.",
+        show_default=False,
+    ),
+]
 Html = Annotated[bool, typer.Option("--html/--no-html", help="Also write a page to look at in a browser.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]

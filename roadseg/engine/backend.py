@@ -36,13 +36,15 @@ class Backend(Protocol):
     """Where pictures are to come and logits are."""
     stride: int
     """It sees pictures best whose sides are multiples of this."""
+    calls: int
+    """How many calls of `logits` side by side it is fastest with."""
 
     def logits(self, image_BCHW: Tensor) -> Tensor:
         """Map uint8 RGB to logits_BKHW, float32, of the same size."""
         ...
 
     def threads(self) -> ThreadPoolExecutor:
-        """Threads to call `logits` in side by side, for a pipeline whose other stages want the same cores."""
+        """Return `calls` threads, for a pipeline whose other stages want the same cores."""
         ...
 
     def batch_size(self, imgsz: int) -> int:
@@ -73,6 +75,7 @@ class TorchBackend:
     def __init__(self, checkpoint: Checkpoint, config: InferConfig, note: Note = silent) -> None:
         self.device = resolve_device(config.device)
         self.stride = checkpoint.model.config.stride
+        self.calls = _cpu_calls() if self.device.type == "cpu" else 1
         self._note = note
         self._dtype = half_precision(self.device, config.amp)
         model = copy.deepcopy(checkpoint.model).fold().requires_grad_(False)
@@ -155,7 +158,9 @@ class TorchBackend:
         return lambda image_BCHW: self._run(compiled, image_BCHW)
 
     def threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(1) if self.device.type != "cpu" else _cpu_threads(torch.set_num_threads)
+        if self.device.type != "cpu":
+            return ThreadPoolExecutor(self.calls)
+        return _cpu_threads(self.calls, torch.set_num_threads)
 
 
 class RuntimeBackend:
@@ -171,6 +176,7 @@ class RuntimeBackend:
             raise ConfigError(f"{exported.source} is compiled by its own runtime; leave out --compile.")
         self.device = torch.device("cpu")
         self.stride = exported.stride
+        self.calls = _cpu_calls()
         self._exported = exported
         self._runs: dict[int, Run] = {}
         self._lock = threading.Lock()
@@ -188,7 +194,7 @@ class RuntimeBackend:
         return torch.from_numpy(logits_BKHW)
 
     def threads(self) -> ThreadPoolExecutor:
-        return _cpu_threads(lambda count: setattr(self._of_thread, "count", count))
+        return _cpu_threads(self.calls, lambda count: setattr(self._of_thread, "count", count))
 
     def batch_size(self, imgsz: int) -> int:
         return CPU_BATCH
@@ -210,12 +216,14 @@ def _channels_last(image_BCHW: Tensor) -> Tensor:
     return image_BCHW.contiguous(memory_format=torch.channels_last)
 
 
-def _cpu_threads(set_count: Callable[[int], None]) -> ThreadPoolExecutor:
-    """As many threads as calls are worth it; `set_count`, called in each, says how many its calls may use.
+def _cpu_calls() -> int:
+    return min(usable_cores(), _MOST_CALLS)
+
+
+def _cpu_threads(calls: int, set_count: Callable[[int], None]) -> ThreadPoolExecutor:
+    """A thread for each call; `set_count`, called in each, says how many threads its calls may use.
 
     Each call then computes on its own core: two threads inside one call spend their time waiting for one
     another whenever another stage holds a core.
     """
-    cores = usable_cores()
-    calls = min(cores, _MOST_CALLS)
-    return ThreadPoolExecutor(calls, initializer=set_count, initargs=(cores // calls,))
+    return ThreadPoolExecutor(calls, initializer=set_count, initargs=(usable_cores() // calls,))

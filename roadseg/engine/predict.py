@@ -16,6 +16,7 @@ from torch import Tensor
 
 from roadseg.config import InferConfig
 from roadseg.engine.backend import make_backend
+from roadseg.engine.device import usable_cores
 from roadseg.engine.joining import make_joining
 from roadseg.engine.memory import Fitting, Note, silent
 from roadseg.errors import CheckpointError, ConfigError
@@ -25,9 +26,6 @@ from roadseg.model.exported import Exported
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
-
-CALLS_AHEAD = 3
-"""Batches begun before they are asked for: where two are in work, the next one must not wait for them."""
 
 
 class Predictor:
@@ -72,6 +70,16 @@ class Predictor:
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (height, width) at which the network sees a picture of that size."""
         return fit_size(height, width, self.imgsz, self.backend.stride)
+
+    @property
+    def calls_ahead(self) -> int:
+        """Batches to begin before they are asked for: when those in work end, others must not wait for us."""
+        return self.backend.calls + 2
+
+    @property
+    def takes_all_cores(self) -> bool:
+        """Whether `threads` are one for each core, so that more would only push them off it."""
+        return self.device.type == "cpu" and self.backend.calls == usable_cores()
 
     def threads(self) -> ThreadPoolExecutor:
         """Threads to call `logits` in, for a pipeline whose other stages want the same cores."""

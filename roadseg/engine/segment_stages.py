@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
+from typing import Final
 
 import cv2
 
 from roadseg.config import SegmentConfig
 from roadseg.engine.ahead import map_ahead
+from roadseg.engine.device import usable_cores
 from roadseg.engine.memory import out_of_memory, too_large
-from roadseg.engine.predict import CALLS_AHEAD, Predictor
+from roadseg.engine.predict import Predictor
 from roadseg.engine.results import Picture, Probabilities, ResultWriter, TruthReader
 from roadseg.engine.scoring import road_plane
 from roadseg.engine.segment_plan import Task
@@ -35,6 +37,8 @@ Runner = Callable[
     None,
 ]
 """Does tasks, and adds their rows to the report in their order: `run_tasks`, or what does it elsewhere."""
+
+_MOST_WORKERS: Final = 16
 
 _Read = tuple[Task, Picture | Row | RoadsegError | None]
 """What became of reading a task; None: it is to be skipped; a row: so it is, and its mask says this."""
@@ -59,7 +63,8 @@ def run_tasks(
     journal: hears of each file that is being read, so that the next run knows which one ended the process.
     """
     batch_size = config.batch_size or predictor.batch_size
-    ahead = batch_size + config.workers
+    workers = config.workers or min(_MOST_WORKERS, 2 * usable_cores())
+    ahead = batch_size + workers
     pending: deque[tuple[Task, _Outcome]] = deque()  # in the order of the tasks
 
     def read(task: Task) -> _Read:
@@ -92,12 +97,18 @@ def run_tasks(
         pictures = [result for _, result in batch if isinstance(result, Picture)]
         return batch, iter(_predict(predictor, pictures, config.save_probs))
 
-    with _opencv_threads(1), ThreadPoolExecutor(config.workers) as pool, predictor.threads() as network:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_opencv_threads(1))
+        network = stack.enter_context(predictor.threads())
+        # Where each core has its thread, that one reads and writes as well. More threads would only push one
+        # another off the cores: 7 % slower on two of them.
+        shared = config.workers is None and predictor.takes_all_cores
+        pool = network if shared else stack.enter_context(ThreadPoolExecutor(workers))
         try:
             with (
                 contextlib.closing(map_ahead(pool, read, tasks, ahead)) as reads,
                 contextlib.closing(
-                    map_ahead(network, look, _batches(reads, batch_size), CALLS_AHEAD)
+                    map_ahead(network, look, _batches(reads, batch_size), predictor.calls_ahead)
                 ) as looks,
             ):
                 for batch, predicted in looks:

@@ -24,7 +24,7 @@ from torch import Tensor
 from roadseg.config import InferConfig
 from roadseg.engine.ahead import map_ahead
 from roadseg.engine.memory import Note, silent
-from roadseg.engine.predict import CALLS_AHEAD, Float32, Predictor, UInt8
+from roadseg.engine.predict import Float32, Predictor, UInt8
 from roadseg.errors import ConfigError
 from roadseg.media.resize import fit_size
 from roadseg.model.checkpoint import Checkpoint
@@ -124,7 +124,7 @@ class TiledPredictor(Predictor):
         batches = iter(lambda: list(islice(tiles, self.batch_size)), [])
         with (
             self.backend.threads() as pool,
-            closing(map_ahead(pool, self.logits, batches, CALLS_AHEAD)) as done,
+            closing(map_ahead(pool, self.logits, batches, self.calls_ahead)) as done,
         ):
             logits = (logits_Kyx for batch in done for logits_Kyx in batch)
             yield from blended(logits, rows, columns)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from roadseg.config import VideoConfig
 from roadseg.engine.ahead import map_ahead
-from roadseg.engine.predict import CALLS_AHEAD, Predictor
+from roadseg.engine.predict import Predictor
 from roadseg.engine.smoothing import TemporalSmoother
 from roadseg.labels import UInt8Array
 from roadseg.media.flow import Float32
@@ -52,7 +52,7 @@ def predict(
 
     with (
         predictor.threads() as pool,
-        closing(map_ahead(pool, look, _batches(items, batch_size), CALLS_AHEAD)) as seen,
+        closing(map_ahead(pool, look, _batches(items, batch_size), predictor.calls_ahead)) as seen,
     ):
         for batch, logits in seen:
             for item in batch:

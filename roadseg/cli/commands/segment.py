@@ -47,7 +47,7 @@ def segment(
     tile: options.Tile = None,
     max_megapixels: options.MaxMegapixels = SegmentConfig.max_megapixels,
     batch_size: options.AutoBatchSize = "auto",
-    workers: options.Workers = SegmentConfig.workers,
+    workers: options.Readers = None,
     device: options.Device = InferConfig.device,
     ray: options.Ray = None,
     amp: options.Amp = InferConfig.amp,
