@@ -34,6 +34,10 @@ def test_the_rate_is_that_of_late(clock: list[float]) -> None:
     clock[0] = 60  # the slow start is out of sight: 40 in the last 40 s
     assert pace.text(50, 100) == "50/100  1.0 pictures/s  50 s left"
     assert pace.text(100, 100).endswith("pictures/s")
+    clock[0] = 61
+    pace.text(1, 30)  # the next data set: it begins anew
+    clock[0] = 63
+    assert pace.text(7, 30) == "7/30  3.0 pictures/s  8 s left"
     assert render.Pace("frames").text(0, 0) == "0  0.0 frames/s"  # a camera: nobody knows the end
 
 

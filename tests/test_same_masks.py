@@ -68,10 +68,11 @@ def test_the_device_stays_within_the_tolerance() -> None:
 def test_the_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
     jobs = find_images(FRAMES)[:5]
     predictor = Predictor(load_checkpoint(), InferConfig(device="cpu", imgsz=128))
-    for workers in (1, 3):
+    for workers in (1, 3, None):
         config = SegmentConfig(out=str(tmp_path / f"{workers}"), workers=workers, batch_size=2, html=False)
         segment(config, predictor, jobs, RunReport(command="segment"))
     files = sorted(path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*.png"))
     assert len(files) == len(jobs)
     for name in files:
-        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "3" / name).read_bytes()
+        one, three, none = ((tmp_path / workers / name).read_bytes() for workers in ("1", "3", "None"))
+        assert one == three == none

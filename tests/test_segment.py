@@ -32,6 +32,8 @@ class FakePredictor:
         self.step = step
         self.batches: list[int] = []
         self.batch_size = 8
+        self.calls_ahead = 3
+        self.takes_all_cores = True
 
     def facts(self) -> dict[str, Any]:
         return {"runtime": "none"}
@@ -96,9 +98,12 @@ def frames(tmp_path: Path) -> Path:
 # ---------------------------------------------------------------- outputs
 
 
-def test_every_picture_gets_a_mask_an_overlay_and_a_row(frames: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [2, None])
+def test_every_picture_gets_a_mask_an_overlay_and_a_row(
+    frames: Path, tmp_path: Path, workers: int | None
+) -> None:
     out = tmp_path / "out"
-    report, predictor = run(frames, out)
+    report, predictor = run(frames, out, workers=workers)
     relatives = ["0", "1", "2", "3", "sub/4"]
     assert files(out) == sorted(
         [f"masks/{r}.png" for r in relatives]
@@ -442,6 +447,25 @@ def test_pictures_in_memory_do_not_grow_with_their_number(
     assert 4 < most[0] <= 29
 
 
+@pytest.mark.parametrize(("workers", "shared"), [(None, True), (2, False)])
+def test_the_networks_threads_read_and_write_unless_others_are_asked_for(
+    frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int | None, shared: bool
+) -> None:
+    used: dict[str, set[int]] = {"read": set(), "write": set(), "network": set()}
+
+    def noting(what: str, work: Any) -> Any:
+        return lambda *arguments: (used[what].add(threading.get_ident()), work(*arguments))[1]
+
+    predictor = FakePredictor()
+    monkeypatch.setattr(segment_stages, "read_rgb", noting("read", read_rgb))
+    monkeypatch.setattr(results, "write_mask", noting("write", write_mask))
+    monkeypatch.setattr(predictor, "predict", noting("network", predictor.predict))
+    run(frames, tmp_path / "out", predictor, workers=workers)
+    assert len(used["network"]) == 1
+    assert ((used["read"] | used["write"]) == used["network"]) is shared
+    assert (used["read"] | used["write"]).isdisjoint(used["network"]) is not shared
+
+
 def test_a_long_run_of_skipped_inputs_is_reported_as_it_goes(frames: Path, tmp_path: Path) -> None:
     for i in range(5, 40):
         make_picture(frames / f"{i}.png", size=(4, 4))
@@ -477,12 +501,19 @@ class Explodes(FakePredictor):
         return super().predict(images)
 
 
-def test_ctrl_c_finishes_what_is_in_flight_and_reports_it(frames: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [2, None])
+def test_ctrl_c_finishes_what_is_in_flight_and_reports_it(
+    frames: Path, tmp_path: Path, workers: int | None
+) -> None:
     out = tmp_path / "out"
     # a shell's background jobs ignore the signal until told otherwise
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    predictor: FakePredictor = Explodes(None, after=out / "masks" / "1.png")
+    if workers is None:  # while one thread waits for that mask, the other one must be free to write it
+        predictor.calls_ahead = 1
+        predictor.threads = lambda: ThreadPoolExecutor(2)
     with pytest.raises(KeyboardInterrupt):
-        run(frames, out, Explodes(None, after=out / "masks" / "1.png"))
+        run(frames, out, predictor, workers=workers)
     assert files(out) == [
         "masks/0.png",
         "masks/1.png",

@@ -88,6 +88,8 @@ class Pace:
     def text(self, done: int, total: int) -> str:
         """`8/24  3.2 pictures/s  5 s left`; without the end where it is reached, or not known (total 0)."""
         now = time.perf_counter()
+        if done < self._seen[-1][1]:  # the next one of its kind, such as another data set
+            self._seen.clear()
         self._seen.append((now, done))
         while len(self._seen) > 2 and now - self._seen[0][0] > PACE_SECONDS:
             self._seen.popleft()
