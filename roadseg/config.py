@@ -226,8 +226,8 @@ class SegmentConfig(_Plain):
     batch_size: int | None = None
     """None: the predictor's own."""
     workers: int | None = None
-    """Threads of their own that read and write. None: on a CPU those of the network do it, if they are one for
-    each core; else two for each, 16 at most."""
+    """Threads of their own that read and write. None: those of the network do it, where they are one for each
+    core of a CPU; else two for each, 16 at most."""
     max_megapixels: int = 89
     """Pictures and labels with more are refused. Pillow's own border of suspicion: a quarter of a GiB."""
 

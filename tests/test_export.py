@@ -413,9 +413,15 @@ def work_for_ever(model: Any) -> None:
 
 FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "no metadata": (edited(lambda m: m.ClearField("metadata_props")), "another program's"),
-    "cut short": (lambda p: p.write_bytes(p.read_bytes()[:3000]), "damaged or cut short"),
+    "cut short": (
+        lambda p: p.write_bytes(p.read_bytes()[:3000]),
+        r"is no ONNX file, or a damaged one\. Export it again",
+    ),
     "empty": (lambda p: p.write_bytes(b""), "the file is empty"),
-    "a text": (lambda p: p.write_text("hello, this is no network"), "damaged or cut short"),
+    "a text": (
+        lambda p: p.write_text("hello, this is no network"),
+        r"is no ONNX file, or a damaged one\. Export it again",
+    ),
     "missing": (lambda p: p.unlink(), "there is no such weights file"),
     "weights elsewhere": (edited(lead_outside), "refused, because it holds weights in other files"),
     "a constant elsewhere": (edited(lead_outside_by_a_constant), "weights in other files"),
@@ -510,7 +516,7 @@ def test_an_openvino_network_that_is_damaged_or_mixed_up(ir: Path, tmp_path: Pat
     with pytest.raises(CheckpointError, match=r"no such weights file beside the \.xml"):
         load_weights(ir)
     other.write_text(other.read_text()[:2000])
-    with pytest.raises(CheckpointError, match="not a readable OpenVINO network"):
+    with pytest.raises(CheckpointError, match="is no OpenVINO network"):
         load_weights(other)
 
 

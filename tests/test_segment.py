@@ -533,6 +533,35 @@ def test_ctrl_c_finishes_what_is_in_flight_and_reports_it(
     assert all(row.width for row in report.rows)
 
 
+def test_ctrl_c_while_a_picture_is_written_keeps_its_row_and_its_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default, with one thread for all: what is finished after Ctrl-C counts, and its probabilities."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for i in range(4):
+        mask = make_picture(tmp_path / "in" / f"{i}.png", seed=i)
+        write_mask(tmp_path / "labels" / f"{i}.png", mask * 255)
+    settings: dict[str, Any] = {"workers": None, "labels": str(tmp_path / "labels")}
+    whole, _ = run(tmp_path / "in", tmp_path / "whole", **settings)
+
+    def interrupted(path: Path, *arguments: Any) -> None:
+        if path.name == "1.png":
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.3)
+        write_mask(path, *arguments)
+
+    monkeypatch.setattr(results, "write_mask", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "in", tmp_path / "out", **settings)
+    monkeypatch.setattr(results, "write_mask", write_mask)
+    written = [path.stem for path in sorted((tmp_path / "out" / "masks").iterdir())]
+    assert "1" in written
+    assert names(run.report) == [(f"{name}.png", "ok") for name in written]
+    report, _ = run(tmp_path / "in", tmp_path / "out", existing="skip", **settings)
+    assert report.road is not None
+    assert report.road == whole.road
+
+
 def test_a_bug_in_the_predictor_keeps_its_traceback(frames: Path, tmp_path: Path) -> None:
     bug = ZeroDivisionError("a bug")
     with pytest.raises(ZeroDivisionError) as caught:

@@ -131,6 +131,9 @@ def test_segment_and_eval_in_tiles(cityscapes: Path, tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert document["settings"]["tile"] == 128
     assert {(row["width"], row["height"]) for row in document["rows"]} == {(96, 48)}
+    refused = run("segment", pictures, *common, "--out", tmp_path / "none", "--workers", 0)
+    assert refused.exit_code == 2
+    assert "workers is 0" in refused.stderr
     scored = run("eval", "--data", cityscapes, *common, "--out", tmp_path / "eval", "--no-html")
     assert scored.exit_code == 0, scored.output
 

@@ -60,7 +60,8 @@ Workers = Annotated[int, typer.Option(help="Threads or processes that read pictu
 Readers = Annotated[
     int | None,
     typer.Option(
-        help="Threads of their own that read and write, for slow disks; default: on a CPU the network's.",
+        help="Threads of their own that read and write, for slow disks; default: on up to 8 cores of a CPU "
+        "the network's do it, else two a core.",
         show_default=False,
     ),
 ]

@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from itertools import islice
 from typing import Final
@@ -86,7 +86,7 @@ def run_tasks(
     def settle(keep: int) -> None:
         """Add the rows of what is finished; wait until at most `keep` tasks are left."""
         while pending and (len(pending) > keep or _is_settled(pending[0][1])):
-            error = _record(*pending.popleft(), report)
+            error = _record_next(pending, report)
             if progress:
                 progress(report.rows[-1], len(report.rows), len(tasks))
             hopeless = isinstance(error, OutputError) and not isinstance(error, LongNameError)
@@ -121,7 +121,7 @@ def run_tasks(
             settle(0)
         finally:
             while pending:  # after an error or Ctrl-C: the writes in flight finish, and have their rows
-                _record(*pending.popleft(), report)
+                _record_next(pending, report)
 
 
 @contextlib.contextmanager
@@ -179,8 +179,16 @@ def _is_settled(outcome: _Outcome) -> bool:
     return not isinstance(outcome, Future) or outcome.done()
 
 
+def _record_next(pending: deque[tuple[Task, _Outcome]], report: RunReport) -> RoadsegError | None:
+    """`_record` the first one, which stays there while it is waited for: Ctrl-C then loses no row."""
+    outcome = pending[0][1]
+    if isinstance(outcome, Future):
+        wait([outcome])
+    return _record(*pending.popleft(), report)
+
+
 def _record(task: Task, outcome: _Outcome, report: RunReport) -> RoadsegError | None:
-    """Add the task's row, waiting for it if need be. Returns the error if the task failed."""
+    """Add the row of a task that is finished. Returns the error if the task failed."""
     try:
         if isinstance(outcome, RoadsegError):
             raise outcome

@@ -60,6 +60,16 @@ class TiledPredictor(Predictor):
         """A tile is seen as it is."""
         return height, width
 
+    @property
+    def calls_ahead(self) -> int:
+        """One picture is read while another one is seen: more of them would fill the memory."""
+        return 2
+
+    @property
+    def takes_all_cores(self) -> bool:
+        """No: those threads are within a picture."""
+        return False
+
     def threads(self) -> ThreadPoolExecutor:
         """One picture at a time: its tiles have all the cores."""
         return ThreadPoolExecutor(1)
@@ -124,7 +134,7 @@ class TiledPredictor(Predictor):
         batches = iter(lambda: list(islice(tiles, self.batch_size)), [])
         with (
             self.backend.threads() as pool,
-            closing(map_ahead(pool, self.logits, batches, self.calls_ahead)) as done,
+            closing(map_ahead(pool, self.logits, batches, super().calls_ahead)) as done,
         ):
             logits = (logits_Kyx for batch in done for logits_Kyx in batch)
             yield from blended(logits, rows, columns)

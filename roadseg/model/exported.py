@@ -48,7 +48,7 @@ class Exported:
     scores: dict[str, Any]
     recipe: dict[str, Any]
     export: dict[str, Any]
-    """How it was exported: precision, parity with the checkpoint, versions."""
+    """How it was exported: precision, parity with the checkpoint (in float32), versions."""
     roadseg_version: str
     source: str
     sha256: str

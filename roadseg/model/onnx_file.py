@@ -94,7 +94,7 @@ def read(files: list[bytes], source: str) -> tuple[str | None, str, Callable[[in
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's errors have no public base, and differ between its builds
-        raise CheckpointError(f"{source}: not a readable ONNX file; it is damaged or cut short.") from error
+        raise CheckpointError(f"{source}: is no ONNX file, or a damaged one. Export it again.") from error
     described_as = {entry.key: entry.value for entry in model.metadata_props}.get(METADATA_KEY)
     digest = "" if described_as is None else _digest(_harmless_arrays(onnx, model, source))
 
@@ -112,14 +112,18 @@ def read(files: list[bytes], source: str) -> tuple[str | None, str, Callable[[in
             )
             (given,), (wanted,) = session.get_inputs(), session.get_outputs()
         except Exception as error:  # ONNX Runtime's errors have no common base
-            raise CheckpointError(f"{source}: ONNX Runtime cannot load it ({first_line(error)}).") from error
+            raise CheckpointError(
+                f"{source}: ONNX Runtime cannot load it ({first_line(error)}). Export it again."
+            ) from error
         if (given.name, given.type, wanted.name, wanted.type) != (
             INPUT,
             "tensor(uint8)",
             OUTPUT,
             "tensor(float)",
         ):
-            raise CheckpointError(f"{source}: its input and output are not those of roadseg's networks.")
+            raise CheckpointError(
+                f"{source}: its input and output are not those of roadseg's networks. Export it again."
+            )
 
         def run(rgb_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
             try:
@@ -166,7 +170,9 @@ def _harmless_arrays(onnx: Any, model: Any, source: str) -> list[NDArray[Any]]:
     try:
         arrays = _arrays(onnx, model)
     except Exception as error:  # sizes that do not fit, unknown types: it raises about anything
-        raise CheckpointError(f"{source}: a weight is damaged ({first_line(error)}).") from error
+        raise CheckpointError(
+            f"{source}: a weight is damaged ({first_line(error)}). Export it again."
+        ) from error
     if not all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
-        raise CheckpointError(f"{source}: some weights are no finite numbers; the file is damaged.")
+        raise CheckpointError(f"{source}: some weights are no finite numbers. Export it again.")
     return arrays

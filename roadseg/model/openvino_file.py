@@ -46,7 +46,7 @@ def read(files: list[bytes], source: str) -> tuple[str | None, str, Callable[[in
         model = core.read_model(xml, weights)
     except Exception as error:  # OpenVINO raises RuntimeError, and others for odd bytes
         raise CheckpointError(
-            f"{source}: not a readable OpenVINO network; it, or its .bin, is damaged."
+            f"{source}: is no OpenVINO network, or it or its .bin is damaged. Export it again."
         ) from error
     text = str(model.get_rt_info(METADATA_KEY).value) if model.has_rt_info(METADATA_KEY) else None
 
@@ -59,7 +59,7 @@ def read(files: list[bytes], source: str) -> tuple[str | None, str, Callable[[in
         try:
             compiled = core.compile_model(model, "CPU", settings)
         except Exception as error:  # as above
-            raise CheckpointError(f"{source}: OpenVINO cannot load it ({error}).") from error
+            raise CheckpointError(f"{source}: OpenVINO cannot load it ({error}). Export it again.") from error
         of_thread = threading.local()
 
         def run(rgb_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -66,7 +66,8 @@ def segment(
         existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
         labels=str(labels) if labels else None, label_format=label_format,
         shard=parse_shard(shard), fail_fast=fail_fast, html=html, max_megapixels=max_megapixels,
-        batch_size=1 if tile else None, workers=1 if tile else workers,  # tiles are for huge pictures
+        batch_size=1 if tile else None,  # tiles are for huge pictures
+        workers=1 if tile and workers is None else workers,
     )  # fmt: skip
     infer = InferConfig(
         device=device, imgsz=imgsz, classes=classes, tile=tile, threshold=threshold, amp=amp, compile=compile,
