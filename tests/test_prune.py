@@ -21,7 +21,7 @@ from roadseg.config import PruneConfig, UNetConfig
 from roadseg.documents import schema_of
 from roadseg.engine import prune as prune_module
 from roadseg.engine.channels import Block, keep_channels, rank, reach_speed, remove, zero_weights
-from roadseg.engine.cost import costs, macs
+from roadseg.engine.cost import costs, macs, work
 from roadseg.engine.joining import join_classes
 from roadseg.engine.listener import TrainListener
 from roadseg.engine.release import mean_of
@@ -194,7 +194,7 @@ def test_importance_is_what_the_loss_would_change() -> None:
                 tensor[channel] = 0
             changes.append(float(loss(model) - loss(without)) ** 2)
     assert sorted(block.channels) == sorted(sorted(range(16), key=lambda i: changes[i])[:8])
-    saved = (macs(model, (2, 2)) - macs(remove(model, [block]), (2, 2))) / 8
+    saved = (work(model, (2, 2)) - work(remove(model, [block]), (2, 2))) / 8
     assert block.score == pytest.approx(sum(sorted(changes)[:8]) / 8 / saved, rel=1e-3)
 
 
@@ -242,10 +242,14 @@ def test_zeros_are_as_many_as_asked_and_save_nothing() -> None:
     assert zeroed.state_dict().keys() == model.state_dict().keys()
 
 
-def test_macs_by_hand() -> None:
+def test_macs_and_work_by_hand() -> None:
     model = build_model(UNetConfig(architecture="classic", widths=(8,), depths=(0,)), 2)
     # two 3x3 convolutions, 3 -> 8 and 8 -> 8, and the head, 8 -> 2
-    assert macs(model, (4, 6)) == 24 * (9 * 3 * 8 + 9 * 8 * 8 + 8 * 2)
+    multiplications = 24 * (9 * 3 * 8 + 9 * 8 * 8 + 8 * 2)
+    assert macs(model, (4, 6)) == multiplications
+    # what the convolutions and the two activations between them read and write; the norms are folded
+    numbers = 24 * ((3 + 8) + (8 + 8) + (8 + 8) + (8 + 8) + (8 + 2))
+    assert work(model, (4, 6)) == multiplications + 8 * numbers
 
 
 def test_only_networks_pruned_alike_are_averaged() -> None:

@@ -4,8 +4,10 @@ Which channels of which layers can only go together, torch-pruning's dependency 
 "DepGraph", CVPR 2023). The importance of a channel is what the loss would change without it, to the first
 order and squared, mean over batches (Molchanov et al., "Importance estimation for neural network pruning",
 CVPR 2019), here at its gates: of y = w x + b, w dL/dw + b dL/db is y dL/dy. Blocks are ranked by that over
-the multiplications that go with them. Of the first `road-base`, with 0.7 of these left and nothing finetuned,
-88 points of road IoU are left on 60 pictures of Cityscapes val; by the L2 norm of the weights, none are.
+the time that goes with them, as `work` reckons it. At 1.5 times the speed, with nothing finetuned, the fifth
+`road-base` has 74.57 and 76.73 % road IoU left on Cityscapes and IDD Lite; ranked over the multiplications
+alone, it had 72.95 and 67.17. Of the first one, with 0.7 of its multiplications left, 88 points of road IoU are
+left on 60 pictures of Cityscapes val; by the L2 norm of the weights, none are.
 """
 
 import copy
@@ -19,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from roadseg.engine.cost import macs
+from roadseg.engine.cost import work
 from roadseg.errors import ConfigError, RoadsegError
 from roadseg.model.pruned import sync_layers
 from roadseg.model.unet import RoadNet
@@ -111,12 +113,12 @@ def _change(layer: Any) -> Tensor:
 
 
 def _saved(model: RoadNet, blocks: Sequence[Block]) -> dict[str, float]:
-    """Layer -> the multiplications that go with each of its channels."""
+    """Layer -> the `work` that goes with each of its channels."""
     size = (2 * model.config.stride,) * 2
-    whole = macs(model, size)
+    whole = work(model, size)
     one_of_each = {block.layer: block for block in blocks}
     return {
-        name: max(1, whole - macs(remove(model, [block]), size)) / len(block.channels)
+        name: max(1, whole - work(remove(model, [block]), size)) / len(block.channels)
         for name, block in one_of_each.items()
     }
 

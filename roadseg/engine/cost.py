@@ -8,12 +8,15 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from roadseg.engine.backend import CPU_BATCH
 from roadseg.engine.device import wait
 from roadseg.model.unet import RoadNet
 
+# Least squares over the layers of `base` on one core: 0.18 ms for a million numbers, 0.024 for as many MACs.
+_MACS_A_NUMBER = 8
 # Turns of each network after the warm-up; the median of them counts.
 ROUNDS = 31
 
@@ -60,6 +63,26 @@ def macs(model: RoadNet, size: tuple[int, int]) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(picture)
     return int(counter.get_total_flops()) // 2
+
+
+def work(model: RoadNet, size: tuple[int, int]) -> int:
+    """Return what its time for one picture follows more closely than `macs`: those, and the numbers moved.
+
+    Each number that a convolution or an activation reads or writes takes the time of `_MACS_A_NUMBER`
+    multiplications.
+    """
+    folded = copy.deepcopy(model).fold()
+    numbers = 0
+
+    def count(module: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
+        nonlocal numbers
+        numbers += sum(tensor.numel() for tensor in given) + result.numel()
+
+    for module in folded.modules():
+        if not isinstance(module, nn.Identity) and not list(module.children()):
+            module.register_forward_hook(count)
+    multiplications = macs(folded, size)
+    return multiplications + _MACS_A_NUMBER * numbers
 
 
 def _ratio(first: Sequence[float], other: Sequence[float]) -> float:
