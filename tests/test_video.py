@@ -40,6 +40,7 @@ class LowerHalf:
     scheme = get_scheme("road")
     device = torch.device("cpu")
     batch_size = 2
+    calls_ahead = 3
 
     def facts(self) -> dict[str, Any]:
         return {"runtime": "none"}
