@@ -101,7 +101,7 @@ def run_tasks(
         stack.enter_context(_opencv_threads(1))
         network = stack.enter_context(predictor.threads())
         # Where each core has its thread, that one reads and writes as well: more threads would only push one
-        # another off the cores (7 % slower on two of them).
+        # another off the cores (4 to 8 % slower on two of them).
         shared = config.workers is None and predictor.takes_all_cores
         pool = network if shared else stack.enter_context(ThreadPoolExecutor(workers))
         try:
