@@ -3,6 +3,7 @@
 import builtins
 import copy
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,17 @@ from roadseg.cli.app import app
 from roadseg.cli.training import TrainDisplay
 from roadseg.config import PruneConfig, UNetConfig
 from roadseg.documents import schema_of
+from roadseg.engine import channels
 from roadseg.engine import prune as prune_module
-from roadseg.engine.channels import Block, keep_channels, rank, reach_speed, remove, zero_weights
+from roadseg.engine.channels import (
+    Block,
+    count_channels,
+    keep_channels,
+    rank,
+    reach_speed,
+    remove,
+    zero_weights,
+)
 from roadseg.engine.cost import costs, macs, work
 from roadseg.engine.joining import join_classes
 from roadseg.engine.listener import TrainListener
@@ -88,7 +98,7 @@ def layers(model: nn.Module) -> dict[str, str]:
 def test_the_round_trip_of_every_architecture(shape: dict[str, Any], suffix: str, tmp_path: Path) -> None:
     model = network(**shape)
     small = keep_channels(model, 0.8, losses())
-    whole, left = (rank(given, losses()).channels for given in (model, small))
+    whole, left = (count_channels(given) for given in (model, small))
     assert 0.8 * whole - 8 < left <= 0.8 * whole
     assert parameters(small) < parameters(model)
     assert macs(small, (64, 64)) < 0.95 * macs(model, (64, 64))
@@ -117,7 +127,7 @@ def test_outputs_are_those_of_the_network_with_the_channels_zeroed(shape: dict[s
     """Every layer loses its least important block; zeroed by hand, by their names, in the whole network."""
     model = network(**shape)
     last: dict[str, Block] = {}
-    for block in rank(model, losses()).blocks:
+    for block in rank(model, losses()):
         last.setdefault(block.layer, block)
     small = remove(model, list(last.values()))
     zeroed = copy.deepcopy(model).eval()  # torch.fx's copies are in training mode
@@ -172,7 +182,7 @@ def test_what_is_least_important_goes_first() -> None:
     with torch.no_grad():
         for name, tensor in model.stages[1][1].body[0].named_parameters():
             tensor[3:11] *= 1e-3 if name == "conv.weight" else 0
-    first = rank(model, losses()).blocks[0]
+    first = rank(model, losses())[0]
     assert (first.layer, sorted(first.channels)) == ("stages.1.1.body.0.conv", list(range(3, 11)))
 
 
@@ -184,7 +194,7 @@ def test_importance_is_what_the_loss_would_change() -> None:
     def loss(network: RoadNet) -> torch.Tensor:
         return network(image)[:, 1].sum()
 
-    blocks = [block for block in rank(model, [loss]).blocks if block.layer == "encoder.0.1.conv"]
+    blocks = [block for block in rank(model, [loss]) if block.layer == "encoder.0.1.conv"]
     (block,) = blocks  # of two, one stays
     changes = []
     for channel in range(16):
@@ -213,6 +223,22 @@ def test_until_it_is_fast_enough_and_no_further() -> None:
     assert max((value for value in asked if value < 1.5), default=1) < reached
     with pytest.raises(RoadsegError, match=r"at most .* times as fast"):
         reach_speed(model, 500, speed, losses())
+
+
+def test_ranking_anew_on_the_way_loses_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network(**SHAPES["lite"])
+    images = [picture(64, 64) for _ in range(4)]
+    wanted = [model(image).detach() for image in images]
+
+    def loss(image: torch.Tensor, truth: torch.Tensor, network: RoadNet) -> torch.Tensor:
+        return nn.functional.mse_loss(network(image), truth)
+
+    given = [partial(loss, *pair) for pair in zip(images, wanted, strict=True)]
+    stepwise = keep_channels(model, 0.6, given)
+    monkeypatch.setattr(channels, "STEPS", 1)
+    at_once = keep_channels(model, 0.6, given)
+    lost = [sum(float(one(small).detach()) for one in given) for small in (stepwise, at_once)]
+    assert lost[0] < 0.5 * lost[1]
 
 
 def test_pruning_to_nothing_is_refused() -> None:

@@ -4,7 +4,7 @@ Which channels of which layers can only go together, torch-pruning's dependency 
 "DepGraph", CVPR 2023). The importance of a channel is what the loss would change without it, to the first
 order and squared, mean over batches (Molchanov et al., "Importance estimation for neural network pruning",
 CVPR 2019), here at its gates: of y = w x + b, w dL/dw + b dL/db is y dL/dy. Blocks are ranked by that over
-the time that goes with them, as `work` reckons it. At 1.50 times the speed, with nothing finetuned, the fifth
+the time that goes with them, as `work` reckons it, and anew after each tenth of them has gone. At 1.50 times the speed, with nothing finetuned, the fifth
 `road-base` has 74.57 and 76.73 % road IoU left on Cityscapes and IDD Lite; over the multiplications alone it
 had 74.17 and 74.09 at 1.47 times, and 72.95 and 67.17 at 1.53. Of the first one, with 0.7 of its
 multiplications left, 88 points of road IoU are left on 60 pictures of Cityscapes val; by the L2 norm of the
@@ -12,10 +12,10 @@ weights, none are.
 """
 
 import copy
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import Any, Final
 
 import torch
@@ -31,6 +31,10 @@ from roadseg.model.unet import RoadNet
 # network's MACs left, it is 1.45 times as fast where channels go by eights, and 1.23 times where one by one.
 BLOCK: Final = 8
 
+# How often all blocks that can go would be ranked anew on the way to the smallest network: what a channel
+# matters depends on which others are left.
+STEPS: Final = 10
+
 Loss = Callable[[RoadNet], Tensor]
 """What a network loses on a batch of its own: a scalar."""
 
@@ -44,17 +48,11 @@ class Block:
     score: float
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """Every block that can be removed, the least important first; each layer keeps one that is not here."""
+def rank(model: RoadNet, losses: Iterable[Loss]) -> list[Block]:
+    """Return every block that can be removed, the least important first; of each layer one is not here.
 
-    blocks: list[Block]
-    channels: int
-    """Of all layers together, coupled ones counted once."""
-
-
-def rank(model: RoadNet, losses: Iterable[Loss]) -> Ranking:
-    """Rank the blocks of `model`. A group norm's blocks are its groups, so that the others stay the same."""
+    A group norm's blocks are its groups, so that the others stay the same.
+    """
     library = _library()
     network = copy.deepcopy(model)
     groups = list(_groups(library, _graph(library, network), network))
@@ -75,7 +73,7 @@ def rank(model: RoadNet, losses: Iterable[Loss]) -> Ranking:
         blocks += [Block(name, tuple(part), value) for value, part in sums[:-1]]
     saved = _saved(model, blocks)
     blocks = [replace(block, score=block.score / saved[block.layer]) for block in blocks]
-    return Ranking(sorted(blocks, key=lambda block: block.score), sum(count for _, _, count in groups))
+    return sorted(blocks, key=lambda block: block.score)
 
 
 def _importance(
@@ -140,42 +138,67 @@ def remove(model: RoadNet, blocks: Sequence[Block]) -> RoadNet:
     return smaller
 
 
-def keep_channels(model: RoadNet, keep: float, losses: Iterable[Loss]) -> RoadNet:
+def count_channels(model: RoadNet) -> int:
+    """Return how many channels all layers have together, coupled ones counted once."""
+    library = _library()
+    network = copy.deepcopy(model)
+    return sum(count for _, _, count in _groups(library, _graph(library, network), network))
+
+
+def keep_channels(model: RoadNet, keep: float, losses: Sequence[Loss]) -> RoadNet:
     """Return `model` with at most the share `keep` of its channels. ConfigError when a layer would vanish."""
-    ranking = rank(model, losses)
-    left = [ranking.channels, *_left(ranking)]
-    count = next((i for i, channels in enumerate(left) if channels <= keep * ranking.channels), None)
-    if count is None:
-        raise ConfigError(
+    whole = count_channels(model)
+
+    def refusal(smallest: RoadNet) -> ConfigError:
+        return ConfigError(
             f"keep is {keep:g}, but a layer would vanish: with the fewest channels that each can have, "
-            f"{left[-1] / ranking.channels:.2f} of all are left. Keep more than that."
+            f"{count_channels(smallest) / whole:.2f} of all are left. Keep more than that."
         )
-    return remove(model, ranking.blocks[:count])
+
+    return _remove_until(lambda smaller: count_channels(smaller) <= keep * whole, model, losses, refusal)
 
 
 def reach_speed(
-    model: RoadNet, speedup: float, speed: Callable[[RoadNet], float], losses: Iterable[Loss]
+    model: RoadNet, speedup: float, speed: Callable[[RoadNet], float], losses: Sequence[Loss]
 ) -> RoadNet:
     """Return `model` with as few blocks less as make it `speedup` times as fast, by `speed`, which measures.
 
     RoadsegError when it never gets that fast.
     """
-    blocks = rank(model, losses).blocks
-    best = speed(remove(model, blocks))
-    if best < speedup:
-        raise RoadsegError(
-            f"Pruning makes this network at most {best:.2f} times as fast here (with {BLOCK} channels of "
-            f"each layer left), not {speedup:g} times. Ask for less, or train a smaller --model."
+
+    def refusal(smallest: RoadNet) -> RoadsegError:
+        return RoadsegError(
+            f"Pruning makes this network at most {speed(smallest):.2f} times as fast here (with {BLOCK} "
+            f"channels of each layer left), not {speedup:g} times. Ask for less, or train a smaller --model."
         )
-    low, high = 0, len(blocks)
+
+    return _remove_until(lambda smaller: speed(smaller) >= speedup, model, losses, refusal)
+
+
+def _remove_until(
+    enough: Callable[[RoadNet], bool],
+    model: RoadNet,
+    losses: Sequence[Loss],
+    refusal: Callable[[RoadNet], RoadsegError],
+) -> RoadNet:
+    """Remove as few blocks as are `enough`, ranked anew after each step; raise `refusal` of the smallest."""
+    blocks = rank(model, losses)
+    smallest = remove(model, blocks)
+    if not enough(smallest):
+        raise refusal(smallest)
+    step = math.ceil(len(blocks) / STEPS)
+    while len(blocks) > step and not enough(next_one := remove(model, blocks[:step])):
+        model = next_one
+        blocks = rank(model, losses)
+    low, high = 0, min(step, len(blocks))
     while low < high:
         middle = (low + high) // 2
-        if speed(remove(model, blocks[:middle])) < speedup:
-            low = middle + 1
-        else:
+        if enough(remove(model, blocks[:middle])):
             high = middle
-    # measured anew: of many measurements near the goal, a lucky one decides
-    while high < len(blocks) and speed(remove(model, blocks[:high])) < speedup:
+        else:
+            low = middle + 1
+    # asked anew: of many measurements near the goal, a lucky one decides
+    while high < len(blocks) and not enough(remove(model, blocks[:high])):
         high += 1
     return remove(model, blocks[:high])
 
@@ -206,12 +229,6 @@ def _library() -> Any:
             "Pruning needs torch-pruning, which is not installed: pip install 'roadseg[prune]'"
         ) from error
     return torch_pruning
-
-
-def _left(ranking: Ranking) -> Iterator[int]:
-    """How many channels are left after each block."""
-    gone = accumulate(len(block.channels) for block in ranking.blocks)
-    return (ranking.channels - count for count in gone)
 
 
 def _has_wide_groups(module: nn.Module) -> bool:

@@ -1,6 +1,6 @@
 """`prune`: a smaller network out of a trained one, finetuned, with what it lost and won."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
@@ -98,7 +98,7 @@ def prune_network(
         checkpoint.model,
         config,
         lambda other: speed(checkpoint.model, other, size, predictor.device),
-        _losses(checkpoint, finetuning, sources),
+        _losses(checkpoint, finetuning, sources, listener),
     )
     found = [("before", checkpoint, _scores(predictor, sources, finetuning, listener))]
     pruned = replace(checkpoint, model=model, recipe=finetuning.to_dict(), parts=[])
@@ -130,7 +130,7 @@ def prune_network(
 
 
 def _prune(
-    model: RoadNet, config: PruneConfig, speed_of: Callable[[RoadNet], float], losses: Iterable[Loss]
+    model: RoadNet, config: PruneConfig, speed_of: Callable[[RoadNet], float], losses: Sequence[Loss]
 ) -> RoadNet:
     if config.speedup is not None:
         return reach_speed(model, config.speedup, speed_of, losses)
@@ -140,19 +140,22 @@ def _prune(
     return keep_channels(model, config.keep, losses)
 
 
-def _losses(checkpoint: Checkpoint, finetuning: TrainConfig, sources: Sequence[Source]) -> Iterator[Loss]:
+def _losses(
+    checkpoint: Checkpoint, finetuning: TrainConfig, sources: Sequence[Source], listener: TrainListener
+) -> list[Loss]:
     """Of the first batches of the finetuning, one after the other: what channels are judged by."""
     samples = [sample for source in sources for sample in source.train]
     own = replace(finetuning, workers=0)
     batches = Batches(samples, checkpoint.scheme, own, ALONE, torch.device("cpu"))
     loss = SegmentationLoss(finetuning.loss)
+    judged = [batch for (batch,) in islice(batches.steps(1), _JUDGED_BATCHES)]
 
-    def of(image_BCHW: Tensor, label_BHW: Tensor, model: RoadNet) -> Tensor:
+    def of(number: int, image_BCHW: Tensor, label_BHW: Tensor, model: RoadNet) -> Tensor:
+        listener.ranking(number, len(judged))
         value: Tensor = loss(model(image_BCHW), label_BHW)
         return value
 
-    for (batch,) in islice(batches.steps(1), _JUDGED_BATCHES):
-        yield partial(of, *batch)
+    return [partial(of, number, *batch) for number, batch in enumerate(judged, 1)]
 
 
 def _scores(
