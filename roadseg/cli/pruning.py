@@ -59,20 +59,19 @@ def run_prune(
 
 def _show(result: PruneResult) -> None:
     height, width = result.size
-    names = list(result.stages[0].scores)
+    stages = result.stages
     rows = [
-        [
-            stage.name,
-            *(render.percent(stage.scores[name]) for name in names),
-            f"{stage.cost.parameters / 1e6:.3f} M",
-            f"{stage.cost.macs / 1e6:.0f} M",
-            f"{stage.cost.ms:.1f}",
-            f"{stage.cost.speed:.2f}x",
-        ]
-        for stage in result.stages
+        *(
+            [f"IoU % {name}", *(render.percent(stage.scores[name]) for stage in stages)]
+            for name in stages[0].scores
+        ),
+        ["parameters", *(f"{stage.cost.parameters / 1e6:.3f} M" for stage in stages)],
+        ["MACs", *(f"{stage.cost.macs / 1e6:.0f} M" for stage in stages)],
+        ["ms", *(f"{stage.cost.ms:.1f}" for stage in stages)],
+        ["speed", *(f"{stage.cost.speed:.2f}x" for stage in stages)],
     ]
-    columns = ["network", *(f"IoU % {name}" for name in names), "parameters", "MACs", "ms", "speed"]
-    render.table(f"One picture of {width}x{height}, side by side on {result.device}", columns, rows)
+    title = f"One picture of {width}x{height}, side by side on {result.device}"
+    render.table(title, ["network", *(stage.name for stage in stages)], rows)
     if result.settings["unstructured"]:
         last = result.stages[-1].cost
         zeros = render.percent(last.zeros / last.parameters)
