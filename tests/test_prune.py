@@ -4,6 +4,7 @@ import builtins
 import copy
 import json
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,7 @@ def layers(model: nn.Module) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_the_round_trip_of_every_architecture(shape: dict[str, Any], suffix: str, tmp_path: Path) -> None:
+def test_the_round_trip_of_every_architecture(shape: dict[str, Any], tmp_path: Path) -> None:
     model = network(**shape)
     small = keep_channels(model, 0.8, losses())
     whole, left = (count_channels(given) for given in (model, small))
@@ -107,15 +107,16 @@ def test_the_round_trip_of_every_architecture(shape: dict[str, Any], suffix: str
             assert module.out_channels % 8 == 0
         if isinstance(module, nn.GroupNorm):
             assert module.num_channels == 8 * module.num_groups
-    path = tmp_path / f"small{suffix}"
-    save_checkpoint(road(small), path)
-    again = load_checkpoint(path).model
-    assert again.pruned
-    assert again.config == model.config
     image = picture()
-    assert torch.equal(again(image), small(image))
-    assert layers(again) == layers(small)  # each says the same of itself
-    torch.testing.assert_close(copy.deepcopy(again).fold()(image), small(image), rtol=1e-4, atol=1e-3)
+    for suffix in (".pt", ".safetensors"):
+        path = tmp_path / f"small{suffix}"
+        save_checkpoint(road(small), path)
+        again = load_checkpoint(path).model
+        assert again.pruned
+        assert again.config == model.config
+        assert torch.equal(again(image), small(image))
+        assert layers(again) == layers(small)  # each says the same of itself
+        torch.testing.assert_close(copy.deepcopy(again).fold()(image), small(image), rtol=1e-4, atol=1e-3)
     again.train()(torch.rand(2, 3, 64, 64) * 255).square().mean().backward()
     assert [name for name, p in again.named_parameters() if p.grad is None] == []
     twice = keep_channels(load_checkpoint(path).model, 0.98, losses())  # what was pruned can be pruned again
@@ -223,6 +224,13 @@ def test_until_it_is_fast_enough_and_no_further() -> None:
     assert max((value for value in asked if value < 1.5), default=1) < reached
     with pytest.raises(RoadsegError, match=r"at most .* times as fast"):
         reach_speed(model, 500, speed, losses())
+
+
+@pytest.mark.parametrize("measured", [[1.2], [1.51, 1.2]], ids=["too slow", "a lucky measurement"])
+def test_what_never_gets_so_fast_is_refused(measured: list[float]) -> None:
+    given = chain(measured, repeat(measured[-1]))
+    with pytest.raises(RoadsegError, match=r"at most 1\.20 times as fast here .* not 1\.5 times"):
+        reach_speed(network(), 1.5, lambda _: next(given), losses())
 
 
 def test_ranking_anew_on_the_way_loses_less(monkeypatch: pytest.MonkeyPatch) -> None:

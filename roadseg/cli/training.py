@@ -53,8 +53,8 @@ class TrainDisplay(TrainListener):
     def caching(self, done: int, total: int) -> None:
         self._show("Reading the pictures", "pictures", done, total)
 
-    def ranking(self, done: int, total: int) -> None:
-        self._show("Ranking the channels", "batches", done, total)
+    def ranking(self, done: int, total: int, rounds: int) -> None:
+        self._show(f"Ranking the channels, up to {rounds} times", "batches", done, total)
 
     def step(self, epoch: int, step: int, steps: int, loss: float, lr: float) -> None:
         self._show(f"Epoch {epoch}/{self._epochs}", "batches", step, steps)

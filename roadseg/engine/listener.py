@@ -23,8 +23,8 @@ class TrainListener:
     def caching(self, done: int, total: int) -> None:
         """Pictures decoded into the cache."""
 
-    def ranking(self, done: int, total: int) -> None:
-        """Batches that channels are judged by before some are pruned; again and again on the way."""
+    def ranking(self, done: int, total: int, rounds: int) -> None:
+        """Batches that channels are judged by before some are pruned, in so many rounds at most."""
 
     def step(self, epoch: int, step: int, steps: int, loss: float, lr: float) -> None:
         """A batch is done (counts from 1)."""

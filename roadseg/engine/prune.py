@@ -13,7 +13,7 @@ from torch import Tensor
 
 from roadseg.config import InferConfig, PruneConfig, TrainConfig
 from roadseg.documents import header, to_json
-from roadseg.engine.channels import Loss, keep_channels, reach_speed, require_library, zero_weights
+from roadseg.engine.channels import STEPS, Loss, keep_channels, reach_speed, require_library, zero_weights
 from roadseg.engine.cost import Cost, costs, speed
 from roadseg.engine.distributed import ALONE
 from roadseg.engine.evaluate import evaluate
@@ -31,8 +31,9 @@ from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoin
 from roadseg.model.unet import RoadNet
 
 REPORT = "prune.json"
-# Batches that the importance of channels is taken from.
+# Batches that the importance of channels is taken from, and the pictures of each, at most.
 _JUDGED_BATCHES: Final = 32
+_JUDGED_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def prune_network(
         checkpoint.model,
         config,
         lambda other: speed(checkpoint.model, other, size, predictor.device),
-        _losses(checkpoint, finetuning, sources, listener),
+        [] if config.unstructured else _losses(checkpoint, finetuning, sources, listener),
     )
     found = [("before", checkpoint, _scores(predictor, sources, finetuning, listener))]
     pruned = replace(checkpoint, model=model, recipe=finetuning.to_dict(), parts=[])
@@ -143,15 +144,15 @@ def _prune(
 def _losses(
     checkpoint: Checkpoint, finetuning: TrainConfig, sources: Sequence[Source], listener: TrainListener
 ) -> list[Loss]:
-    """Of the first batches of the finetuning, one after the other: what channels are judged by."""
+    """Of the first batches of the finetuning, what channels are judged by, again and again."""
     samples = [sample for source in sources for sample in source.train]
-    own = replace(finetuning, workers=0)
+    own = replace(finetuning, workers=0, batch_size=min(_JUDGED_AT_ONCE, finetuning.batch_size))
     batches = Batches(samples, checkpoint.scheme, own, ALONE, torch.device("cpu"))
     loss = SegmentationLoss(finetuning.loss)
     judged = [batch for (batch,) in islice(batches.steps(1), _JUDGED_BATCHES)]
 
     def of(number: int, image_BCHW: Tensor, label_BHW: Tensor, model: RoadNet) -> Tensor:
-        listener.ranking(number, len(judged))
+        listener.ranking(number, len(judged), STEPS)
         value: Tensor = loss(model(image_BCHW), label_BHW)
         return value
 
