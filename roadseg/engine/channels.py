@@ -14,6 +14,7 @@ of Cityscapes val; by the L2 norm of the weights, none are.
 
 import copy
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -201,13 +202,8 @@ def _remove_until(
     while len(blocks) > step and not enough(next_one := remove(model, blocks[:step])):
         model = next_one
         blocks = rank(model, losses)
-    low, high = 0, min(step, len(blocks))
-    while low < high:
-        middle = (low + high) // 2
-        if enough(remove(model, blocks[:middle])):
-            high = middle
-        else:
-            low = middle + 1
+    some = range(min(step, len(blocks)))
+    high = bisect_left(some, True, key=lambda count: enough(remove(model, blocks[:count])))
     # asked anew: of many measurements near the goal, a lucky one decides
     while not enough(found := remove(model, blocks[:high])):
         if high == len(blocks):
