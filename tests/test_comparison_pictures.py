@@ -20,6 +20,8 @@ from roadseg.report.compare import Comparison
 from roadseg.report.html import album
 from roadseg.report.html.album import jpeg_uri
 from roadseg.report.html.page import Cell, Gallery, Page, Picture, Table, write_page
+from roadseg.report.kept import KeptPictures
+from roadseg.report.load import find_documents, make_runs
 from roadseg.report.present import to_html
 
 NASTY = "<img src=x onerror=alert(1)>.png"
@@ -39,6 +41,13 @@ def keep(folder: Path, small: dict[str, str], large: dict[str, str] | None = Non
     shots = [Picture(name, source) for name, source in (large or {}).items()]
     sections = [Gallery("g", [("", shots)]), Table("t", [("", False), ("x", False)], rows)]
     write_page(folder / "report.html", Page(command="eval", title="x", sections=sections))
+
+
+def size(source: str) -> tuple[int, int]:
+    """Height and width of a JPEG in a page."""
+    data = np.frombuffer(base64.b64decode(source.split(",")[1]), np.uint8)
+    height, width, _ = cv2.imdecode(data, cv2.IMREAD_COLOR).shape
+    return height, width
 
 
 def two(tmp_path: Path) -> Comparison:
@@ -87,8 +96,7 @@ def test_pictures_beyond_the_budget_are_small(tmp_path: Path, monkeypatch: pytes
     keep(tmp_path / "B", {}, {NASTY: flat(3, 64), "b": "data:image/jpeg;base64,AAA"})
     *_, shrunk, damaged = pictures(to_html(comparison))
     assert damaged == "data:image/jpeg;base64,AAA"
-    data = np.frombuffer(base64.b64decode(shrunk.split(",")[1]), np.uint8)
-    assert cv2.imdecode(data, cv2.IMREAD_COLOR).shape == (256, 256, 3)
+    assert size(shrunk) == (256, 256)
 
 
 def test_only_files_of_the_run_and_pages_of_ours_are_taken(tmp_path: Path) -> None:
@@ -140,3 +148,22 @@ def test_real_runs_of_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert text.count("(overlay)") == 2  # those of the run without a page
     assert NASTY in text
     assert "<img src=x" not in html
+
+
+def test_a_linked_overlay_is_made_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page with many pictures, none of them scored, links overlays, which are as large as the pictures."""
+    save_checkpoint(tiny_checkpoint(), tmp_path / "tiny.pt")
+    write_png(tmp_path / "in/a.png", np.full((300, 1200, 3), 90, np.uint8))
+    monkeypatch.setattr(album, "EMBEDDED", 0)
+    command(
+        "segment", tmp_path / "in", "--out", tmp_path / "out", "-q", "--weights", tmp_path / "tiny.pt",
+        "--device", "cpu",
+    )  # fmt: skip
+    assert "overlays/a.jpg" in pictures((tmp_path / "out/report.html").read_text(encoding="utf-8"))
+    assert not (tmp_path / "out/report_thumbnails").exists()
+    (run,) = make_runs(find_documents(tmp_path / "out"))
+    kept = KeptPictures(run, ["a.png"])
+    for small in (True, False):
+        shot = kept.shot("a.png", small=small)
+        assert shot
+        assert size(shot.source) == ((64, 256) if small else (256, 1024))

@@ -18,7 +18,7 @@ from roadseg.metrics.curves import RoadHistogram, road_scores
 from roadseg.model.checkpoint import save_checkpoint
 from roadseg.report.html import album as album_module
 from roadseg.report.html import plots
-from roadseg.report.html.album import Album
+from roadseg.report.html.album import Album, Overlay, Sketches
 from roadseg.report.html.curves import curve_figures
 from roadseg.report.html.evaluation import eval_page
 from roadseg.report.html.page import (
@@ -225,6 +225,23 @@ def test_more_pictures_than_a_page_holds_are_linked(tmp_path: Path, monkeypatch:
     assert album.small("c") == "a%20report_thumbnails/000002.jpg"
     assert (tmp_path / "a report_thumbnails/000002.jpg").exists()
     assert album.small("d") is None
+
+
+def test_an_overlay_is_linked_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no small picture made of it; of what shows a truth there is no other."""
+    monkeypatch.setattr(album_module, "EMBEDDED", 1)
+    album = Album(tmp_path / "report.html", get_scheme("road"))
+    mask_HW = np.zeros((8, 8), np.uint8)
+    for key, truth_HW in (("a", None), ("b", None), ("c", mask_HW)):
+        overlay = Overlay(noise(2, (8, 8)), f"overlays/{key} #1.jpg")
+        album.add(key, noise(1, (8, 8)), truth_HW, mask_HW, overlay)
+    sketches = Sketches(get_scheme("road"))  # another process does not know what there is room for
+    sketches.add("d", noise(1, (8, 8)), None, mask_HW, Overlay(noise(2, (8, 8)), "overlays/d.jpg"))
+    album.keep("d", *sketches.drawn["d"])
+    assert (album.small("a") or "").startswith("data:image")
+    linked = [album.small(key) for key in "bcd"]
+    assert linked == ["overlays/b%20%231.jpg", "report_thumbnails/000002.jpg", "overlays/d.jpg"]
+    assert [path.name for path in album.folder.iterdir()] == ["000002.jpg"]
 
 
 def test_a_picture_that_is_gone_is_left_out(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from roadseg.engine.videos import VideoJob, VideoWorker
 from roadseg.errors import MediaError, RoadsegError
 from roadseg.media.images import allow_pixels, max_pixels
 from roadseg.model.exported import load_weights
-from roadseg.report.html.album import Album, Sketches
+from roadseg.report.html.album import Album, Sketch, Sketches
 from roadseg.report.run import Row, RunReport
 
 # Pictures of a chunk: a worker reads and writes them beside its network, as `segment` does, so a few batches.
@@ -52,7 +52,7 @@ class _Segmented:
     """What a worker tells of a chunk: the rows of its inputs, up to the error if there was one."""
 
     rows: list[Row]
-    sketches: dict[str, bytes]
+    sketches: dict[str, Sketch]
     road: RoadCounts | None
     error: RoadsegError | None
 
@@ -76,9 +76,9 @@ def segment_remotely(
                     task = tasks[places[0]]
                     why = f"{task.job.path}: {ATTEMPTS} workers died of it, each on its own; try it alone"
                     result = _Segmented([Row(input=task.name, status="failed", error=why)], {}, None, None)
-                for key, data in result.sketches.items():
+                for key, drawn in result.sketches.items():
                     if writer.album:
-                        writer.album.keep(key, data)
+                        writer.album.keep(key, *drawn)
                 for place, row in zip(places, result.rows, strict=False):
                     rows[place] = row
                     if progress:
@@ -135,9 +135,9 @@ def evaluate_remotely(
             if result is None:
                 raise MediaError(f"{samples[places[0]].image}: {ATTEMPTS} workers died of it; try it alone")
             parts[places[0]], sketches = result
-            for key, data in sketches.items():
+            for key, sketch in sketches.items():
                 if album:
-                    album.keep(key, data)
+                    album.keep(key, *sketch)
             done += len(places)
             if progress:
                 progress(done, len(samples))
@@ -146,10 +146,10 @@ def evaluate_remotely(
 
 def _evaluator(
     remote: Remote, measures: Measures, workers: int, save: Path | None, drawn: bool, most_pixels: int
-) -> Callable[[Sequence[Sample]], tuple[Evaluation, dict[str, bytes]]]:
+) -> Callable[[Sequence[Sample]], tuple[Evaluation, dict[str, Sketch]]]:
     predictor = remote.predictor()
 
-    def work(samples: Sequence[Sample]) -> tuple[Evaluation, dict[str, bytes]]:
+    def work(samples: Sequence[Sample]) -> tuple[Evaluation, dict[str, Sketch]]:
         sketches = Sketches(predictor.scheme)
         with allow_pixels(most_pixels):
             done = evaluate(

@@ -20,7 +20,7 @@ from roadseg.media.images import ImageJob, write_mask, write_rgb
 from roadseg.media.output import JPEG_SIDE
 from roadseg.media.overlay import draw
 from roadseg.media.resize import fit_size
-from roadseg.report.html.album import Album
+from roadseg.report.html.album import Album, Overlay
 from roadseg.report.run import Row
 
 Probabilities = NDArray[np.float32]  # HW of class 1 for two classes, else KHW
@@ -124,12 +124,13 @@ class ResultWriter:
         """
         start = time.perf_counter()
         paths = {kind: self.out / path for kind, path in picture.outputs.items()}
-        overlay_HWC = None
+        overlay = None
         if "overlay" in paths:
             overlay_HWC = draw(picture.rgb_HWC, mask_HW, self.scheme, self.opacity)
             write_rgb(paths["overlay"], _fit_jpeg(overlay_HWC))
+            overlay = Overlay(overlay_HWC, picture.outputs["overlay"])
         if self.album:
-            self.album.add(picture.name, picture.rgb_HWC, picture.truth_HW, mask_HW, overlay_HWC)
+            self.album.add(picture.name, picture.rgb_HWC, picture.truth_HW, mask_HW, overlay)
         if probabilities is not None:
             shown_HW = probabilities if probabilities.ndim == 2 else probabilities.max(axis=0)
             write_mask(paths["probs"], _uint8(cv2.convertScaleAbs(shown_HW, alpha=255)))

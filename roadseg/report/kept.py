@@ -46,9 +46,10 @@ class KeptPictures:
 
     def shot(self, name: str, *, small: bool) -> Shot | None:
         """The picture of that name; None: it was not kept. small: as few bytes as there can be."""
-        thumbnail, large = (
-            self._embedded(addresses.get(name, "")) for addresses in (self._small, self._large)
-        )
+        linked = self._small.get(name, "")
+        # what a page links is large where it is the overlay itself
+        thumbnail = "" if unquote(linked) == self._overlays.get(name) else self._embedded(linked)
+        large = self._embedded(self._large.get(name, ""))
         if large and not (small and thumbnail):
             return Shot(_smaller(large) if small else large, difference=self.scored)
         overlay = self._overlay(name, SMALL if small else LARGE)

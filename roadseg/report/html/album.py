@@ -17,8 +17,8 @@ from roadseg.media.overlay import difference, draw
 from roadseg.media.resize import fit_size
 from roadseg.report.html.page import address
 
-# Up to here small pictures are in the page itself, further ones in a folder beside it: a page of 500 pictures
-# stays below 5 MB.
+# Up to here small pictures are in the page itself: a page of 500 pictures stays below 5 MB. Of further ones
+# the page shows the overlay that lies beside it, or, where there is none, a small one from a folder.
 EMBEDDED: Final = 500
 EMBEDDED_BYTES: Final = 2_300_000  # base64 makes 4 bytes of 3
 SMALL: Final = 256  # longer side
@@ -51,10 +51,19 @@ class NoPictures:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A picture with its mask on it, which is written already; path: below the page's folder."""
+
+    rgb_HWC: UInt8Array
+    path: str
+
+
 class Album:
     """Collects pictures by the key of their input. Safe in threads.
 
-    Memory is bounded: what comes after `EMBEDDED` pictures goes to the folder `<page>_thumbnails` at once.
+    Memory is bounded: what comes after `EMBEDDED` pictures is linked, or goes to the folder
+    `<page>_thumbnails` at once.
     """
 
     def __init__(self, page: Path, scheme: LabelScheme) -> None:
@@ -72,27 +81,37 @@ class Album:
         rgb_HWC: UInt8Array,
         truth_HW: UInt8Array | None,
         mask_HW: UInt8Array,
-        overlay_HWC: UInt8Array | None = None,
+        overlay: Overlay | None = None,
     ) -> None:
         """Keep a small picture (under a millisecond of work for 2048x1024). Raises OutputError.
 
-        overlay_HWC: the picture with its mask on it, where that is drawn already; not used with a truth.
+        overlay: the picture with its mask on it, where that is drawn already; not used with a truth.
         """
-        if overlay_HWC is not None and truth_HW is None:
-            small_HWC = _shrink(overlay_HWC, SMALL)
+        if overlay is None or truth_HW is not None:
+            small_HWC, linked = self._drawn((rgb_HWC, truth_HW, mask_HW), SMALL), ""
+        elif self._has_room():
+            small_HWC, linked = _shrink(overlay.rgb_HWC, SMALL), overlay.path
         else:
-            small_HWC = self._drawn((rgb_HWC, truth_HW, mask_HW), SMALL)
-        self.keep(key, _jpeg(small_HWC, _SMALL_QUALITY))
+            self._small[key] = overlay.path
+            return
+        self.keep(key, _jpeg(small_HWC, _SMALL_QUALITY), linked)
 
-    def keep(self, key: str, data: bytes) -> None:
-        """Keep a small picture that is drawn already, a JPEG. Raises OutputError."""
+    def keep(self, key: str, data: bytes, linked: str = "") -> None:
+        """Keep a small picture that is drawn already, a JPEG. Raises OutputError.
+
+        linked: a larger one, as a path below the page's folder, which the page shows when it has no room.
+        """
         with self._lock:
-            number = len(self._small)
-            if number < EMBEDDED and self._bytes + len(data) <= EMBEDDED_BYTES:
+            if self._has_room(len(data)):
                 self._small[key], self._bytes = data, self._bytes + len(data)
                 return
-            self._small[key] = f"{self.folder.name}/{number:06d}.jpg"
-        atomic_write(self.folder / f"{number:06d}.jpg", data)
+            number = len(self._small)
+            self._small[key] = linked or f"{self.folder.name}/{number:06d}.jpg"
+        if not linked:
+            atomic_write(self.folder / f"{number:06d}.jpg", data)
+
+    def _has_room(self, more: int = 0) -> bool:
+        return len(self._small) < EMBEDDED and self._bytes + more <= EMBEDDED_BYTES
 
     def small(self, key: str) -> str | None:
         """The address of a small picture; None where none was added."""
@@ -138,16 +157,20 @@ class Shelf:
         return self.album.large(f"{self.name}/{key}")
 
 
+Sketch = tuple[bytes, str]
+"""A small picture as `Album.keep` is to be given it, and what it is to link."""
+
+
 class Sketches(Album):
     """Small pictures on their way to the album of another process."""
 
     def __init__(self, scheme: LabelScheme) -> None:
         super().__init__(Path("sketches"), scheme)
-        self.drawn: dict[str, bytes] = {}
+        self.drawn: dict[str, Sketch] = {}
 
-    def keep(self, key: str, data: bytes) -> None:
+    def keep(self, key: str, data: bytes, linked: str = "") -> None:
         """Until it is sent."""
-        self.drawn[key] = data
+        self.drawn[key] = data, linked
 
 
 def _shrink(pixels: UInt8Array, side: int) -> UInt8Array:
