@@ -13,6 +13,7 @@ from roadseg.engine.initial import initial_model
 from roadseg.errors import CheckpointError, ConfigError
 from roadseg.labels import get_scheme
 from roadseg.model.backbone import NODES, TorchvisionEncoder
+from roadseg.model.fused import FusedConv, can_fuse
 from roadseg.model.unet import PretrainedUNet, build_model
 
 
@@ -26,7 +27,12 @@ def test_every_encoder_fits_and_folds(name: str) -> None:
         assert before.shape == (1, 3, 37, 70)
         model.fold()
         torch.testing.assert_close(model(image), before, rtol=1e-3, atol=1e-3)
-    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
+        assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
+        if not can_fuse():
+            pytest.skip("this torch has no oneDNN to fuse kernels")
+        torch.testing.assert_close(model.fuse()(image), before, rtol=1e-3, atol=1e-3)
+        kinds = [type(module) for module in model.modules()]
+        assert kinds.count(FusedConv) > kinds.count(torch.nn.Conv2d)
 
 
 def test_features_are_those_of_torchvision_with_its_weights(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from roadseg.engine.predict import Predictor
 from roadseg.engine.segment import segment
 from roadseg.errors import CheckpointError, ConfigError, MemoryLimitError
 from roadseg.media.images import find_images
+from roadseg.model.fused import can_fuse
 from roadseg.report.run import RunReport
 
 CPU_ERROR = RuntimeError(
@@ -170,6 +171,7 @@ def test_auto_is_the_default_and_small_on_the_cpu(frames: Path, tmp_path: Path, 
     assert json.loads(done.stdout)["settings"]["engine"] == {
         "runtime": "torch",
         "precision": "float32",
+        "fused": can_fuse(),
         "compiled": False,
         "cuda_graph": False,
         "batch_size": 2,

@@ -1,11 +1,15 @@
 """The networks: shapes at any size, folding that changes nothing, and the size of the named models."""
 
+import copy
+
 import pytest
 import torch
 from conftest import tiny_checkpoint
 
 from roadseg.config import MODELS, UNetConfig
 from roadseg.errors import ConfigError
+from roadseg.model import unet
+from roadseg.model.fused import FusedConv, can_fuse
 from roadseg.model.unet import ConvNorm, RoadNet, build_model
 
 SHAPES = [
@@ -49,6 +53,37 @@ def test_folding_changes_nothing_but_the_norms(config: UNetConfig) -> None:
     model.fold()
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
     torch.testing.assert_close(model(image), before, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.skipif(not can_fuse(), reason="this torch has no oneDNN")
+@pytest.mark.parametrize("config", SHAPES, ids=str)
+def test_fused_kernels_give_the_same(config: UNetConfig) -> None:
+    """At sizes that need padding, too, and with pictures in either layout."""
+    model = lively(build_model(config, 3))
+    fused = copy.deepcopy(model).fuse()
+    kinds = [type(module) for module in fused.modules()]
+    assert FusedConv in kinds
+    if config.norm == "batch":
+        assert torch.nn.ReLU not in kinds
+        assert torch.nn.ReLU6 not in kinds
+    for size in ((40, 72), (33, 50), (8, 8)):
+        image = torch.rand(2, 3, *size) * 255
+        with torch.inference_mode():
+            expected = model(image)
+            scale = expected.abs().max().item()
+            for given in (image, image.contiguous(memory_format=torch.channels_last)):
+                torch.testing.assert_close(fused(given), expected, rtol=0, atol=1e-5 * scale)
+
+
+def test_without_onednn_a_network_is_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unet, "can_fuse", lambda: False)
+    model = lively(tiny_checkpoint().model)
+    image = torch.rand(1, 3, 40, 72) * 255
+    before = model(image)
+    torch.testing.assert_close(model.fuse()(image), before, rtol=1e-4, atol=1e-4)
+    kinds = [type(module) for module in model.modules()]
+    assert FusedConv not in kinds
+    assert torch.nn.BatchNorm2d not in kinds
 
 
 def test_channels_last_changes_nothing() -> None:

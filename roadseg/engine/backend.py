@@ -13,10 +13,11 @@ from torch import Tensor
 from roadseg.config import InferConfig
 from roadseg.engine.device import autocast, half_precision, resolve_device, usable_cores, wait
 from roadseg.engine.memory import Network, Note, find_batch_size, out_of_memory, silent
-from roadseg.engine.prepared import Prepared, record, require_compiler
+from roadseg.engine.prepared import Prepared, ready, record, require_compiler
 from roadseg.errors import CheckpointError, ConfigError, ExtraError, first_line
 from roadseg.model.checkpoint import Checkpoint
 from roadseg.model.exported import Exported, Run
+from roadseg.model.fused import FusedConv
 
 # Calls of the network at a time on the CPU: more of them hold more memory, and share its bandwidth.
 _MOST_CALLS = 8
@@ -67,7 +68,7 @@ def make_backend(weights: Checkpoint | Exported, config: InferConfig, note: Note
 
 
 class TorchBackend:
-    """A checkpoint's network, folded, in the layout and precision that the device is fastest in.
+    """A checkpoint's network in the form, layout and precision that the device is fastest in.
 
     On CUDA each shape of batch is recorded as a graph; where it is asked for, the network is compiled.
     """
@@ -78,9 +79,7 @@ class TorchBackend:
         self.calls = _cpu_calls() if self.device.type == "cpu" else 1
         self._note = note
         self._dtype = half_precision(self.device, config.amp)
-        model = copy.deepcopy(checkpoint.model).fold().requires_grad_(False)
-        # NHWC is the layout that both oneDNN and cuDNN are fastest in.
-        self._model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = ready(copy.deepcopy(checkpoint.model), self.device, compiled=config.compile)
         if config.compile:
             require_compiler(self.device)
         # each shape by itself: code for sizes that are not known yet is slower
@@ -109,6 +108,7 @@ class TorchBackend:
         facts: dict[str, Any] = {
             "runtime": "torch",
             "precision": str(self._dtype or torch.float32).removeprefix("torch."),
+            "fused": any(isinstance(module, FusedConv) for module in self._model.modules()),
             "compiled": self._compiled is not None,
             "cuda_graph": self._graph,
         }

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from roadseg.config import TrainConfig, get_model_config
+from roadseg.engine.prepared import ready
 from roadseg.errors import CheckpointError
 from roadseg.labels import LabelScheme
 from roadseg.model.checkpoint import load_checkpoint
@@ -22,7 +23,7 @@ def teacher_model(config: TrainConfig, scheme: LabelScheme, device: torch.device
             f"--teacher {config.teacher}: knows the classes of {given.scheme.name}, not of "
             f"{scheme.name}; give one of the same classes."
         )
-    return given.model.fold().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return ready(given.model, device)
 
 
 def initial_model(config: TrainConfig, scheme: LabelScheme) -> RoadNet:

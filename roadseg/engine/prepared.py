@@ -1,4 +1,4 @@
-"""Networks made ready for the shapes of batch that they meet: compiled, or recorded as a CUDA graph."""
+"""Networks made ready for their device, and for the shapes of batch that they meet there."""
 
 import os
 import shlex
@@ -14,11 +14,22 @@ from torch import Tensor
 
 from roadseg.engine.memory import Network, Note
 from roadseg.errors import ExtraError
+from roadseg.model.unet import RoadNet
 
 # Each takes its time and memory, and torch compiles a function for no more than eight (`recompile_limit`).
 _MOST_SHAPES: Final = 4
 # Runs on a stream of its own before a graph is recorded, in which libraries choose their algorithms.
 _WARM_UP: Final = 3
+
+
+def ready(model: RoadNet, device: torch.device, *, compiled: bool = False) -> RoadNet:
+    """Make `model` ready to be run on `device`, in place, in its fastest form and layout there.
+
+    compiled: it is going to be, and torch's compiler fuses kernels itself.
+    """
+    # NHWC is the layout that both oneDNN and cuDNN are fastest in.
+    model = model.fuse() if device.type == "cpu" and not compiled else model.fold()
+    return model.requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 class Prepared:

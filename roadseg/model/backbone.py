@@ -10,6 +10,7 @@ from torch.fx.experimental.optimization import fuse
 
 from roadseg.errors import CheckpointError
 from roadseg.model.encoder import not_of, read_state
+from roadseg.model.fused import fuse_graph
 
 # Name -> its last node at strides 2, 4, 8, 16 and 32.
 _RESNET: Final = ("relu", "layer1", "layer2", "layer3", "layer4")
@@ -55,6 +56,10 @@ class TorchvisionEncoder(nn.Module):
     def fold(self) -> None:
         """Put evaluated norms into the convolutions before them."""
         self.body = fuse(self.body, inplace=True)  # a copy of it would be in training mode
+
+    def fuse(self) -> None:
+        """Make one kernel of each convolution and its activation."""
+        fuse_graph(self.body)
 
     def load_imagenet(self, weights: str) -> None:
         """Take over ImageNet weights: `imagenet` (torchvision fetches them) or the path of its file.

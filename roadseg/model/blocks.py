@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from roadseg.config import Norm, UNetConfig
+from roadseg.model.fused import FusedConv
 
 # Mean and deviation of ImageNet's RGB pixels in 0..255, as torchvision's backbones use.
 RGB_MEAN = (123.675, 116.28, 103.53)
@@ -58,6 +59,14 @@ class ConvNorm(nn.Sequential):
         if isinstance(self.norm, nn.BatchNorm2d) and isinstance(self.conv, nn.Conv2d):
             self.conv = fuse_conv_bn_eval(self.conv, self.norm)
             self.norm = nn.Identity()
+
+    def fuse(self) -> None:
+        """Make one kernel of the convolution and, where no norm is between them, the activation."""
+        assert isinstance(self.conv, nn.Conv2d)
+        if isinstance(self.norm, nn.Identity):
+            self.conv, self.act = FusedConv(self.conv, self.act), nn.Identity()
+        else:
+            self.conv = FusedConv(self.conv, nn.Identity())
 
 
 class Residual(nn.Module):

@@ -16,6 +16,7 @@ from roadseg.errors import ConfigError
 from roadseg.model.backbone import NODES, TorchvisionEncoder
 from roadseg.model.blocks import RGB_MEAN, RGB_STD, Context, ConvNorm, Join, Residual
 from roadseg.model.encoder import LiteEncoder
+from roadseg.model.fused import before_unshuffle, can_fuse
 
 Encoder = LiteEncoder | TorchvisionEncoder
 
@@ -100,6 +101,18 @@ class RoadNet(nn.Module):
                 module.fold()
         return self
 
+    def fuse(self) -> "RoadNet":
+        """Fold, and make one kernel of each convolution and its activation, in place, for a CPU.
+
+        The result can only be run: no more trained, copied, moved or saved. Where torch has no oneDNN it is
+        that of `fold`.
+        """
+        self.fold()
+        for module in list(self.modules()) if can_fuse() else []:
+            if isinstance(module, ConvNorm | LiteEncoder | TorchvisionEncoder):
+                module.fuse()
+        return self
+
 
 class EfficientUNet(RoadNet):
     """Space-to-depth stem, residual encoder, context, additive decoder, sub-pixel head (Shi et al. 2016)."""
@@ -120,6 +133,16 @@ class EfficientUNet(RoadNet):
         )
         self.head = nn.Conv2d(widths[0], _outputs(config, num_classes) * stem * stem, 1)
         self.shuffle = nn.PixelShuffle(stem)
+
+    def fuse(self) -> RoadNet:
+        """And have the stem read the picture as it is."""
+        if can_fuse():
+            first = self.stem[-1]
+            assert isinstance(first, ConvNorm)
+            assert isinstance(first.conv, nn.Conv2d)
+            first.conv = before_unshuffle(first.conv, self.config.stem_stride)
+            self.stem = nn.Sequential(first)
+        return super().fuse()
 
     def network(self, x_BCHW: Tensor) -> Tensor:
         x = self.stem(x_BCHW)

@@ -1,0 +1,85 @@
+"""A convolution and its activation as one kernel, for inference on a CPU.
+
+torch's own convolution writes its result to memory, its activation reads and writes it all again, and the
+weights are laid out anew in each call. oneDNN, which computes it, can do without either, by operators that
+torch's compiler uses, and that have no public name. `road-small` takes 0.67 and `road-base` 0.64 of the time
+so, on one core, with `before_unshuffle` too.
+"""
+
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Activation -> what oneDNN calls it, and its numbers.
+ACTIVATIONS: Final[dict[type[nn.Module], tuple[str, list[float]]]] = {
+    nn.Identity: ("none", []),
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+    nn.Hardswish: ("hardswish", []),
+    nn.SiLU: ("swish", []),
+}
+
+
+def can_fuse() -> bool:
+    """Whether this torch has oneDNN and those operators: not on Apple's processors, for one."""
+    operators = ("_convolution_pointwise", "_reorder_convolution_weight")
+    return torch.backends.mkldnn.is_available() and all(  # type: ignore[no-untyped-call]
+        hasattr(torch.ops.mkldnn, operator) for operator in operators
+    )
+
+
+class FusedConv(nn.Module):
+    """x_BChw float32, channels last -> act(conv(x)), the same. No gradients, and it can only be run.
+
+    act: one of `ACTIVATIONS`.
+    """
+
+    def __init__(self, conv: nn.Conv2d, act: nn.Module) -> None:
+        super().__init__()
+        self._place = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        self._act = (*ACTIVATIONS[type(act)], "")
+        self._bias = None if conv.bias is None else conv.bias.detach()
+        self._weight: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+            conv.weight.detach(), *self._place
+        )
+
+    def forward(self, x_BChw: Tensor) -> Tensor:
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x_BChw, self._weight, self._bias, *self._place, *self._act
+        )
+        return result
+
+
+def before_unshuffle(conv: nn.Conv2d, factor: int) -> nn.Conv2d:
+    """Return the convolution of a picture that equals `conv` of its `pixel_unshuffle` by `factor`."""
+    whole = nn.Conv2d(
+        conv.in_channels // factor**2,
+        conv.out_channels,
+        factor * conv.kernel_size[0],
+        factor * conv.stride[0],
+        factor * int(conv.padding[0]),
+        bias=conv.bias is not None,
+    )
+    whole.weight = nn.Parameter(F.pixel_shuffle(conv.weight.detach(), factor))
+    whole.bias = conv.bias
+    return whole
+
+
+def fuse_graph(body: Any) -> None:
+    """Fuse the convolutions of a traced network (a GraphModule) with the activation behind each, in place."""
+    modules = dict(body.named_modules())
+    for node in list(body.graph.nodes):
+        conv = modules.get(node.target) if node.op == "call_module" else None
+        if not isinstance(conv, nn.Conv2d):
+            continue
+        act: nn.Module = nn.Identity()
+        (follower, *others) = node.users
+        if not others and follower.op == "call_module" and type(modules[follower.target]) in ACTIVATIONS:
+            act = modules[follower.target]
+            follower.replace_all_uses_with(node)
+            body.graph.erase_node(follower)
+        parent, _, name = node.target.rpartition(".")
+        setattr(body.get_submodule(parent), name, FusedConv(conv, act))
+    body.recompile()
