@@ -18,8 +18,7 @@ ACTIVATIONS: Final[dict[type[nn.Module], tuple[str, list[float]]]] = {
     nn.ReLU: ("relu", []),
     nn.ReLU6: ("hardtanh", [0.0, 6.0]),
     nn.Hardswish: ("hardswish", []),
-    nn.SiLU: ("swish", []),
-}
+}  # SiLU is slower there: efficientnet_b0 takes 1.35 times as long
 
 
 def can_fuse() -> bool:
