@@ -128,7 +128,7 @@ class TiledPredictor(Predictor):
         size = self._seen_size(rgb_HWC.shape[0], rgb_HWC.shape[1])
         seen_hwC = rgb_HWC
         if size != rgb_HWC.shape[:2]:
-            seen_hwC = self._network_size(rgb_HWC, size).permute(1, 2, 0).cpu().numpy()
+            seen_hwC = self._network_size(rgb_HWC, size).cpu().numpy()
         rows, columns = (cover(length, self._tile, self.backend.stride) for length in size)
         tiles = iter([seen_hwC[y.tile, x.tile] for y, x in product(rows, columns)])
         batches = iter(lambda: list(islice(tiles, self.batch_size)), [])

@@ -45,7 +45,7 @@ class FusedConv(nn.Module):
         )
 
     def forward(self, x_BChw: Tensor) -> Tensor:
-        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise.default(
             x_BChw, self._weight, self._bias, *self._place, *self._act
         )
         return result
