@@ -22,10 +22,12 @@ ACTIVATIONS: Final[dict[type[nn.Module], tuple[str, list[float]]]] = {
 
 
 def can_fuse() -> bool:
-    """Whether this torch has oneDNN and those operators: not on Apple's processors, for one."""
-    operators = ("_convolution_pointwise", "_reorder_convolution_weight")
-    return torch.backends.mkldnn.is_available() and all(  # type: ignore[no-untyped-call]
-        hasattr(torch.ops.mkldnn, operator) for operator in operators
+    """Whether this torch has oneDNN and those operators: not on ARM, where its compiler does not use them."""
+    operators = ("_convolution_pointwise", "_reorder_convolution_weight", "_is_mkldnn_acl_supported")
+    return (
+        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and all(hasattr(torch.ops.mkldnn, operator) for operator in operators)
+        and not torch.ops.mkldnn._is_mkldnn_acl_supported()
     )
 
 
