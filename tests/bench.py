@@ -15,6 +15,7 @@ import torch
 from roadseg.config import MODELS, InferConfig, UNetConfig
 from roadseg.engine.backend import make_backend
 from roadseg.engine.export import export
+from roadseg.engine.prepared import ready
 from roadseg.model.checkpoint import load_checkpoint
 from roadseg.model.exported import load_weights
 from roadseg.model.unet import build_model
@@ -44,8 +45,7 @@ def bench_models() -> None:
     for name, shape in shapes.items():
         network = build_model(shape, 2)
         millions = sum(p.numel() for p in network.parameters()) / 1e6
-        folded = network.fold().to(memory_format=torch.channels_last)
-        networks[f"{name:17s} {millions:6.2f} M"] = folded
+        networks[f"{name:17s} {millions:6.2f} M"] = ready(network, torch.device("cpu"))
     with torch.inference_mode():
         seconds = medians({name: lambda n=n: n(picture) for name, n in networks.items()}, ROUNDS)  # type: ignore[misc]
     slowest = max(seconds.values())

@@ -65,8 +65,10 @@ def cpu_ways(stack: ExitStack) -> Iterator[tuple[str, Way]]:
     nhwc = copy.deepcopy(plain).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     yield "torch as it comes (NCHW, norms)", in_turn(plain)
     yield "+ channels_last", in_turn(lambda x: nhwc(x.contiguous(memory_format=torch.channels_last)))
+    folded = copy.deepcopy(plain).fold().to(memory_format=torch.channels_last)
+    yield "+ norms folded", in_turn(lambda x: folded(x.contiguous(memory_format=torch.channels_last)))
     backend = TorchBackend(checkpoint, InferConfig(device="cpu"))
-    yield "+ norms folded", in_turn(backend.logits)
+    yield "+ kernels fused", in_turn(backend.logits)
     pool = stack.enter_context(backend.threads())
     yield "+ calls side by side (the default)", side_by_side(backend.logits, pool)
     for size in (1, 4, 8):

@@ -23,6 +23,7 @@ from roadseg.engine.cost import macs
 from roadseg.engine.evaluate import evaluate
 from roadseg.engine.listener import TrainListener
 from roadseg.engine.predict import Predictor
+from roadseg.engine.prepared import ready
 from roadseg.engine.sources import find_sources
 from roadseg.engine.train import Trainer
 from roadseg.model.checkpoint import load_checkpoint
@@ -59,8 +60,9 @@ def picture(size: tuple[int, int], batch: int = 1) -> torch.Tensor:
     return image.contiguous(memory_format=torch.channels_last)
 
 
-def ready(name: str) -> RoadNet:
-    return build_model(FAMILY[name], 2).fold().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+def network_of(name: str) -> RoadNet:
+    """As `segment` runs it on a CPU."""
+    return ready(build_model(FAMILY[name], 2), torch.device("cpu"))
 
 
 def milliseconds(networks: dict[str, RoadNet], size: tuple[int, int], batch: int) -> dict[str, float]:
@@ -85,7 +87,7 @@ def peak_memory(name: str) -> float:
 
 
 def print_memory(name: str) -> None:
-    network = ready(name)
+    network = network_of(name)
     before = most_memory()
     network(picture(SIZES[-1]))
     print(most_memory() - before)
@@ -128,12 +130,13 @@ def trained(name: str, data: Path, epochs: int) -> str:
 
 @torch.inference_mode()
 def measured() -> list[list[str]]:
-    networks = {name: ready(name) for name in FAMILY}
+    networks = {name: network_of(name) for name in FAMILY}
     columns = [(size, batch) for size in SIZES for batch in (1, BATCH)]
     times = [milliseconds(networks, size, batch) for size, batch in columns]
     rows = []
-    for name, network in networks.items():
-        parameters = sum(p.numel() for p in build_model(FAMILY[name], 2).parameters()) / 1e6
+    for name, shape in FAMILY.items():
+        network = build_model(shape, 2)
+        parameters = sum(p.numel() for p in network.parameters()) / 1e6
         row = [name.strip(), f"{parameters:.2f}", f"{macs(network, (384, 640)) / 1e9:.2f}"]
         row += [f"{column[name]:.0f}" for column in times]
         row.append(f"{peak_memory(name):.0f}")
