@@ -6,11 +6,12 @@ from typing import Final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
+from torch.fx import symbolic_trace
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from roadseg.errors import CheckpointError
 from roadseg.model.encoder import not_of, read_state
-from roadseg.model.fused import fuse_graph
+from roadseg.model.fused import ACTIVATIONS, FusedConv, merge_pairs
 
 # Name -> its last node at strides 2, 4, 8, 16 and 32.
 _RESNET: Final = ("relu", "layer1", "layer2", "layer3", "layer4")
@@ -55,11 +56,15 @@ class TorchvisionEncoder(nn.Module):
 
     def fold(self) -> None:
         """Put evaluated norms into the convolutions before them."""
-        self.body = fuse(self.body, inplace=True)  # a copy of it would be in training mode
+        self.body = symbolic_trace(self.body).eval()  # into torchvision's own blocks as well
+        merge_pairs(self.body, [nn.BatchNorm2d], fuse_conv_bn_eval)
 
     def fuse(self) -> None:
         """Make one kernel of each convolution and its activation."""
-        fuse_graph(self.body)
+        merge_pairs(self.body, ACTIVATIONS, FusedConv)
+        for name, module in list(self.body.named_modules()):
+            if isinstance(module, nn.Conv2d):
+                self.body.set_submodule(name, FusedConv(module, nn.Identity()))
 
     def load_imagenet(self, weights: str) -> None:
         """Take over ImageNet weights: `imagenet` (torchvision fetches them) or the path of its file.

@@ -6,6 +6,7 @@ torch's compiler uses, and that have no public name. `road-small` takes 0.67 and
 so, on one core, with `before_unshuffle` too.
 """
 
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import torch
@@ -68,19 +69,20 @@ def before_unshuffle(conv: nn.Conv2d, factor: int) -> nn.Conv2d:
     return whole
 
 
-def fuse_graph(body: Any) -> None:
-    """Fuse the convolutions of a traced network (a GraphModule) with the activation behind each, in place."""
+def merge_pairs(body: Any, followers: Collection[type[nn.Module]], merge: Callable[..., nn.Module]) -> None:
+    """Make one layer of each convolution of a traced network (GraphModule) and what alone reads it, in place.
+
+    followers: what it must be read by; merge: of both makes the layer.
+    """
     modules = dict(body.named_modules())
     for node in list(body.graph.nodes):
-        conv = modules.get(node.target) if node.op == "call_module" else None
-        if not isinstance(conv, nn.Conv2d):
+        if node.op != "call_module" or not isinstance(modules[node.target], nn.Conv2d):
             continue
-        act: nn.Module = nn.Identity()
-        (follower, *others) = node.users
-        if not others and follower.op == "call_module" and type(modules[follower.target]) in ACTIVATIONS:
-            act = modules[follower.target]
-            follower.replace_all_uses_with(node)
-            body.graph.erase_node(follower)
-        parent, _, name = node.target.rpartition(".")
-        setattr(body.get_submodule(parent), name, FusedConv(conv, act))
+        (reader, *others) = node.users
+        if others or reader.op != "call_module" or type(modules[reader.target]) not in followers:
+            continue
+        body.set_submodule(node.target, merge(modules[node.target], modules[reader.target]))
+        reader.replace_all_uses_with(node)
+        body.graph.erase_node(reader)
+    body.delete_all_unused_submodules()
     body.recompile()
