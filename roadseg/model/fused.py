@@ -3,14 +3,13 @@
 torch's own convolution writes its result to memory, its activation reads and writes it all again, and the
 weights are laid out anew in each call. oneDNN, which computes it, can do without either, by operators that
 torch's compiler uses, and that have no public name. `road-small` takes 0.67 and `road-base` 0.64 of the time
-so, on one core, with `before_unshuffle` too.
+so, on one core, with `RoadNet.merge_stem` too.
 """
 
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Activation -> what oneDNN calls it, and its numbers.
@@ -52,21 +51,6 @@ class FusedConv(nn.Module):
             x_BChw, self._weight, self._bias, *self._place, *self._act
         )
         return result
-
-
-def before_unshuffle(conv: nn.Conv2d, factor: int) -> nn.Conv2d:
-    """Return the convolution of a picture that equals `conv` of its `pixel_unshuffle` by `factor`."""
-    whole = nn.Conv2d(
-        conv.in_channels // factor**2,
-        conv.out_channels,
-        factor * conv.kernel_size[0],
-        factor * conv.stride[0],
-        factor * int(conv.padding[0]),
-        bias=conv.bias is not None,
-    )
-    whole.weight = nn.Parameter(F.pixel_shuffle(conv.weight.detach(), factor))
-    whole.bias = conv.bias
-    return whole
 
 
 def merge_pairs(body: Any, followers: Collection[type[nn.Module]], merge: Callable[..., nn.Module]) -> None:

@@ -16,7 +16,7 @@ from roadseg.errors import ConfigError
 from roadseg.model.backbone import NODES, TorchvisionEncoder
 from roadseg.model.blocks import RGB_MEAN, RGB_STD, Context, ConvNorm, Join, Residual
 from roadseg.model.encoder import LiteEncoder
-from roadseg.model.fused import before_unshuffle, can_fuse
+from roadseg.model.fused import can_fuse
 
 Encoder = LiteEncoder | TorchvisionEncoder
 
@@ -101,15 +101,19 @@ class RoadNet(nn.Module):
                 module.fold()
         return self
 
-    def fuse(self) -> "RoadNet":
-        """Fold, and make one kernel of each convolution and its activation, in place, for a CPU.
+    def merge_stem(self) -> "RoadNet":
+        """Have the first layer read the picture as it is, not unshuffled, in place: the same result, sooner."""
+        return self
 
-        The result can only be run: no more trained, copied, moved or saved. Where torch has no oneDNN it is
-        that of `fold`.
+    def fuse(self) -> "RoadNet":
+        """Fold, merge the stem, and make one kernel of each convolution and its activation, in place, for a CPU.
+
+        The result can only be run: no more trained, copied, moved or saved. Kernels stay as they are where torch
+        has no oneDNN.
         """
-        self.fold()
+        self.fold().merge_stem()
         for module in list(self.modules()) if can_fuse() else []:
-            if isinstance(module, ConvNorm | LiteEncoder | TorchvisionEncoder):
+            if isinstance(module, ConvNorm | TorchvisionEncoder):
                 module.fuse()
         return self
 
@@ -134,15 +138,13 @@ class EfficientUNet(RoadNet):
         self.head = nn.Conv2d(widths[0], _outputs(config, num_classes) * stem * stem, 1)
         self.shuffle = nn.PixelShuffle(stem)
 
-    def fuse(self) -> RoadNet:
-        """And have the stem read the picture as it is."""
-        if can_fuse():
-            first = self.stem[-1]
-            assert isinstance(first, ConvNorm)
-            assert isinstance(first.conv, nn.Conv2d)
-            first.conv = before_unshuffle(first.conv, self.config.stem_stride)
+    def merge_stem(self) -> RoadNet:
+        first = self.stem[-1]
+        assert isinstance(first, ConvNorm)
+        if len(self.stem) > 1:
+            first.unshuffle_inside(self.config.stem_stride)
             self.stem = nn.Sequential(first)
-        return super().fuse()
+        return self
 
     def network(self, x_BCHW: Tensor) -> Tensor:
         x = self.stem(x_BCHW)
@@ -177,6 +179,11 @@ class PretrainedUNet(RoadNet):
         )
         self.head = nn.Conv2d(widths[0], _outputs(config, num_classes) * config.stem_stride**2, 1)
         self.shuffle = nn.PixelShuffle(config.stem_stride)
+
+    def merge_stem(self) -> RoadNet:
+        if isinstance(self.encoder, LiteEncoder):
+            self.encoder.merge_stem()
+        return self
 
     def network(self, x_BCHW: Tensor) -> Tensor:
         fine = [narrow(x) for narrow, x in zip(self.laterals, self.encoder(x_BCHW), strict=True)]
