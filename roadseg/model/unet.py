@@ -102,14 +102,14 @@ class RoadNet(nn.Module):
         return self
 
     def merge_stem(self) -> "RoadNet":
-        """Have the first layer read the picture as it is, not unshuffled, in place: the same result, sooner."""
+        """Have the first layer read the picture as it is, not unshuffled, in place: the same, but sooner."""
         return self
 
     def fuse(self) -> "RoadNet":
-        """Fold, merge the stem, and make one kernel of each convolution and its activation, in place, for a CPU.
+        """Fold, merge the stem, and make one kernel of convolutions and activations, in place, for a CPU.
 
-        The result can only be run: no more trained, copied, moved or saved. Kernels stay as they are where torch
-        has no oneDNN.
+        The result can only be run: no more trained, copied, moved or saved. Where torch has no oneDNN, each
+        layer keeps its kernel.
         """
         self.fold().merge_stem()
         for module in list(self.modules()) if can_fuse() else []:
