@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.fx import symbolic_trace
 from torchvision.models import get_model
 from torchvision.models import resnet18 as torchvision_resnet18
 
@@ -13,7 +14,8 @@ from roadseg.engine.initial import initial_model
 from roadseg.errors import CheckpointError, ConfigError
 from roadseg.labels import get_scheme
 from roadseg.model.backbone import NODES, TorchvisionEncoder
-from roadseg.model.fused import FusedConv, can_fuse
+from roadseg.model.blocks import Context
+from roadseg.model.fused import ACTIVATIONS, FusedConv, can_fuse, merge_pairs
 from roadseg.model.unet import PretrainedUNet, build_model
 
 
@@ -32,7 +34,33 @@ def test_every_encoder_fits_and_folds(name: str) -> None:
             pytest.skip("this torch has no oneDNN to fuse kernels")
         torch.testing.assert_close(model.fuse()(image), before, rtol=1e-3, atol=1e-3)
         kinds = [type(module) for module in model.modules()]
-        assert kinds.count(FusedConv) > kinds.count(torch.nn.Conv2d)
+        assert kinds.count(torch.nn.Conv2d) == 1 + kinds.count(Context)  # the head, and that of the mean
+        assert torch.nn.ReLU6 not in kinds
+        if name.startswith("mobilenet_v3"):
+            assert torch.nn.Hardswish not in kinds
+
+
+@pytest.mark.skipif(not can_fuse(), reason="torch has no oneDNN for this CPU")
+def test_what_is_read_before_its_activation_is_not_merged() -> None:
+    class TwoReaders(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = torch.nn.Conv2d(3, 8, 1), torch.nn.Conv2d(8, 8, 1)
+            self.act = torch.nn.ReLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.first(x)
+            result: torch.Tensor = x + self.act(self.second(self.act(x)))
+            return result
+
+    x = torch.randn(1, 3, 5, 6)
+    with torch.inference_mode():
+        body = symbolic_trace(TwoReaders())
+        before = body(x)
+        merge_pairs(body, ACTIVATIONS, FusedConv)
+        torch.testing.assert_close(body(x), before)
+    kinds = [type(module) for module in body.modules()]
+    assert [kinds.count(kind) for kind in (torch.nn.Conv2d, FusedConv, torch.nn.ReLU)] == [1, 1, 1]
 
 
 def test_features_are_those_of_torchvision_with_its_weights(tmp_path: Path) -> None:

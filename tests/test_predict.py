@@ -9,7 +9,7 @@ from test_unet import lively
 
 from roadseg.config import InferConfig
 from roadseg.engine.predict import Predictor
-from roadseg.errors import ConfigError
+from roadseg.errors import CheckpointError, ConfigError
 from roadseg.media.resize import fit_size, resize_rgb
 from roadseg.model.checkpoint import Checkpoint
 
@@ -156,3 +156,18 @@ def test_the_probability_of_road_fits_the_mask_and_the_softmax(scheme: str) -> N
             assert 0 <= road.min() < road.max() <= 1
     roadless = Predictor(tiny_checkpoint("cityscapes-category7"), InferConfig(device="cpu"))
     assert roadless.predict_with_road(images)[0][1] is None
+
+
+@pytest.mark.parametrize("damage", ["variance", "overflow"])
+def test_nan_before_an_activation_are_not_hidden_by_its_kernel(damage: str) -> None:
+    """oneDNN's fused activations make 0 of NaN, with which everything behind them would look sound."""
+    checkpoint = tiny_checkpoint()
+    norms = [norm for norm in checkpoint.model.modules() if isinstance(norm, torch.nn.BatchNorm2d)]
+    if damage == "variance":
+        assert norms[1].running_var is not None
+        norms[1].running_var[0] = -1
+    else:
+        for norm in norms[:2]:
+            torch.nn.init.constant_(norm.weight, 1e30)
+    with pytest.raises(CheckpointError, match="NaN or infinite numbers"):
+        Predictor(checkpoint, InferConfig(device="cpu")).predict([street(0)[0]])

@@ -139,6 +139,22 @@ def test_blocks_leave_whole_vectors_and_narrow_layers_half_of_one() -> None:
             assert sum(channels._sizes(count, vector)) == count
 
 
+def test_blocks_are_as_wide_as_the_cpu_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a layer in their order, also where all its channels matter as little as one another."""
+    model = network(widths=(40, 40), depths=(1, 1))
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    for width, expected in ((16, [8, 16, 8]), (8, [8, 8, 8, 8])):
+        monkeypatch.setattr(channels, "_vector", lambda width=width: width)
+        sizes: dict[str, list[int]] = {}
+        for block in rank(model, losses()):
+            sizes.setdefault(block.layer, []).append(len(block.channels))
+        assert expected in sizes.values()
+        assert all(found == expected for found in sizes.values() if sum(found) == 32)
+
+
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_outputs_are_those_of_the_network_with_the_channels_zeroed(shape: dict[str, Any]) -> None:
     """Every layer loses its least important block; zeroed by hand, by their names, in the whole network."""

@@ -1,6 +1,7 @@
 """The networks: shapes at any size, folding that changes nothing, and the size of the named models."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from conftest import tiny_checkpoint
 from roadseg.config import MODELS, UNetConfig
 from roadseg.errors import ConfigError
 from roadseg.model import unet
-from roadseg.model.fused import FusedConv, can_fuse
+from roadseg.model.fused import ACTIVATIONS, FusedConv, can_fuse
 from roadseg.model.unet import ConvNorm, RoadNet, build_model
 
 SHAPES = [
@@ -55,14 +56,22 @@ def test_folding_changes_nothing_but_the_norms(config: UNetConfig) -> None:
     torch.testing.assert_close(model(image), before, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.skipif(not can_fuse(), reason="this torch has no oneDNN")
+needs_onednn = pytest.mark.skipif(not can_fuse(), reason="torch has no oneDNN for this CPU")
+
+
+@needs_onednn
 @pytest.mark.parametrize("config", SHAPES, ids=str)
 def test_fused_kernels_give_the_same(config: UNetConfig) -> None:
-    """At sizes that need padding, too, and with pictures in either layout."""
+    """At sizes that need padding, too, with pictures in either layout, and where activations saturate."""
     model = lively(build_model(config, 3))
+    for norm in model.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.weight.data *= 4  # beyond the 6 of ReLU6
     fused = copy.deepcopy(model).fuse()
     kinds = [type(module) for module in fused.modules()]
     assert FusedConv in kinds
+    assert torch.nn.PixelUnshuffle not in kinds
+    assert getattr(getattr(fused, "encoder", None), "fold_in", 1) == 1
     if config.norm == "batch":
         assert torch.nn.ReLU not in kinds
         assert torch.nn.ReLU6 not in kinds
@@ -72,7 +81,35 @@ def test_fused_kernels_give_the_same(config: UNetConfig) -> None:
             expected = model(image)
             scale = expected.abs().max().item()
             for given in (image, image.contiguous(memory_format=torch.channels_last)):
-                torch.testing.assert_close(fused(given), expected, rtol=0, atol=1e-5 * scale)
+                torch.testing.assert_close(fused(given), expected, rtol=0, atol=2e-5 * scale)
+
+
+@needs_onednn
+@pytest.mark.parametrize("act", ACTIVATIONS)
+def test_every_activation_is_torch_s(act: type[torch.nn.Module]) -> None:
+    conv = torch.nn.Conv2d(8, 16, 3, padding=1)
+    x = 20 * torch.randn(2, 8, 9, 11)
+    with torch.inference_mode():
+        expected = act()(conv(x))
+        assert expected.max() == 6 if act is torch.nn.ReLU6 else expected.max() > 6
+        torch.testing.assert_close(FusedConv(conv, act())(x), expected, rtol=1e-5, atol=1e-4)
+
+
+@needs_onednn
+def test_a_fused_network_runs_in_several_threads_at_once() -> None:
+    model = lively(tiny_checkpoint().model)
+    images = [torch.rand(2, 3, 40 + 8 * i, 72) * 255 for i in range(6)]
+    with torch.inference_mode():
+        expected = [model(image) for image in images]
+    fused = model.fuse()
+
+    def run(image: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return fused(image)
+
+    with ThreadPoolExecutor(6) as pool:
+        for found, right in zip(pool.map(run, images), expected, strict=True):
+            torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-4)
 
 
 def test_without_onednn_a_network_is_folded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from roadseg.config import InferConfig
 from roadseg.engine.device import autocast, half_precision, resolve_device, usable_cores, wait
 from roadseg.engine.memory import Network, Note, find_batch_size, out_of_memory, silent
-from roadseg.engine.prepared import Prepared, ready, record, require_compiler
+from roadseg.engine.prepared import Prepared, folded, ready, record, require_compiler
 from roadseg.errors import CheckpointError, ConfigError, ExtraError, first_line
 from roadseg.model.checkpoint import Checkpoint
 from roadseg.model.exported import Exported, Run
@@ -79,13 +79,15 @@ class TorchBackend:
         self.calls = _cpu_calls() if self.device.type == "cpu" else 1
         self._note = note
         self._dtype = half_precision(self.device, config.amp)
-        self._model = ready(copy.deepcopy(checkpoint.model), self.device, compiled=config.compile)
+        self._model = ready(copy.deepcopy(checkpoint.model), self.device)
         if config.compile:
             require_compiler(self.device)
         # each shape by itself: code for sizes that are not known yet is slower
         options = _CPU_COMPILED if self.device.type == "cpu" else None
-        compiled = torch.compile(self._model, dynamic=False, options=options) if config.compile else None
-        self._compiled = compiled
+        self._compiled = None
+        if config.compile:  # it fuses kernels itself
+            model = folded(copy.deepcopy(checkpoint.model), self.device)
+            self._compiled = torch.compile(model, dynamic=False, options=options)
         self._compile_seconds = 0.0
         self._graph = self.device.type == "cuda"
         prepared = self._compiled is not None or self._graph
@@ -108,7 +110,8 @@ class TorchBackend:
         facts: dict[str, Any] = {
             "runtime": "torch",
             "precision": str(self._dtype or torch.float32).removeprefix("torch."),
-            "fused": any(isinstance(module, FusedConv) for module in self._model.modules()),
+            "fused": not self._compiled
+            and any(isinstance(layer, FusedConv) for layer in self._model.modules()),
             "compiled": self._compiled is not None,
             "cuda_graph": self._graph,
         }

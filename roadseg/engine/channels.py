@@ -1,4 +1,4 @@
-"""Structured pruning: channels are removed, eight at a time, so that a network really is smaller and faster.
+"""Structured pruning: channels are removed, in blocks, so that a network really is smaller and faster.
 
 Which channels of which layers can only go together, torch-pruning's dependency graph tells (Fang et al.,
 "DepGraph", CVPR 2023). The importance of a channel is what the loss would change without it, to the first
@@ -69,7 +69,8 @@ def rank(model: RoadNet, losses: Iterable[Loss]) -> list[Block]:
             continue  # its groups have another size: nothing can go without touching the rest
         order = torch.arange(channels) if grouped else scores[name].argsort()
         parts = torch.split(order, [BLOCK] * (channels // BLOCK) if grouped else _sizes(channels, _vector()))
-        sums = sorted((float(scores[name][part].mean()), part.tolist()) for part in parts)
+        sums = [(float(scores[name][part].mean()), part.tolist()) for part in parts]
+        sums.sort(key=lambda pair: pair[0])  # of a layer without groups they are sorted: equal ones stay
         blocks += [Block(name, tuple(part), value) for value, part in sums[:-1]]
     saved = _saved(model, blocks)
     blocks = [replace(block, score=block.score / saved[block.layer]) for block in blocks]

@@ -1,6 +1,5 @@
 """The one way from pixels to masks: resize, network, resize back, decide; in batches, on the device."""
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,8 @@ from roadseg.engine.backend import make_backend
 from roadseg.engine.device import usable_cores
 from roadseg.engine.joining import make_joining
 from roadseg.engine.memory import Fitting, Note, silent
-from roadseg.errors import CheckpointError, ConfigError
+from roadseg.engine.prepared import require_finite
+from roadseg.errors import ConfigError
 from roadseg.media.resize import fit_size, resize_rgb
 from roadseg.model.checkpoint import Checkpoint
 from roadseg.model.exported import Exported
@@ -141,11 +141,7 @@ class Predictor:
             # stacked as they lie in memory, which is what networks read: a third of the time
             batch_BHWC = torch.stack([self._network_size(images[i], size) for i in members])
             logits_BKhw = self._joining.join(self._network(batch_BHWC.permute(0, 3, 1, 2)))
-            if not math.isfinite(logits_BKhw.sum()):
-                raise CheckpointError(
-                    f"The network gives NaN or infinite numbers for a picture of {size[1]}x{size[0]}: its "
-                    "weights are damaged, or went astray in training. Give other --weights."
-                )
+            require_finite(logits_BKhw)
             if self._binary:  # one plane to enlarge instead of two
                 logits_BKhw = logits_BKhw[:, 1:] - logits_BKhw[:, :1]
             results.update(zip(members, logits_BKhw, strict=True))

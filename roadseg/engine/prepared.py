@@ -1,5 +1,6 @@
 """Networks made ready for their device, and for the shapes of batch that they meet there."""
 
+import math
 import os
 import shlex
 import shutil
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from roadseg.engine.memory import Network, Note
-from roadseg.errors import ExtraError
+from roadseg.errors import CheckpointError, ExtraError
 from roadseg.model.unet import RoadNet
 
 # Each takes its time and memory, and torch compiles a function for no more than eight (`recompile_limit`).
@@ -22,14 +23,34 @@ _MOST_SHAPES: Final = 4
 _WARM_UP: Final = 3
 
 
-def ready(model: RoadNet, device: torch.device, *, compiled: bool = False) -> RoadNet:
+def folded(model: RoadNet, device: torch.device) -> RoadNet:
+    """Fold `model` and move it to `device`, in place: in NHWC, which both oneDNN and cuDNN are fastest in."""
+    model = model.fold().requires_grad_(False)
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def ready(model: RoadNet, device: torch.device) -> RoadNet:
     """Make `model` ready to be run on `device`, in place, in its fastest form and layout there.
 
-    compiled: it is going to be, and torch's compiler fuses kernels itself.
+    CheckpointError when it gives NaN or infinite numbers for a picture of noise: fused, it might hide them.
     """
-    # NHWC is the layout that both oneDNN and cuDNN are fastest in.
-    model = model.fuse() if device.type == "cpu" and not compiled else model.fold()
-    return model.requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    model = folded(model, device)
+    if device.type != "cpu":
+        return model
+    noise_1CHW = 255 * torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        require_finite(model(noise_1CHW))
+    return model.fuse()
+
+
+def require_finite(logits_BKHW: Tensor) -> None:
+    """CheckpointError when they are not all numbers."""
+    if not math.isfinite(logits_BKHW.sum()):
+        height, width = logits_BKHW.shape[-2:]
+        raise CheckpointError(
+            f"The network gives NaN or infinite numbers for a picture of {width}x{height}: its "
+            "weights are damaged, or went astray in training. Give other --weights."
+        )
 
 
 class Prepared:

@@ -6,6 +6,7 @@ torch's compiler uses, and that have no public name. `road-small` takes 0.67 and
 so, on one core, with `RoadNet.merge_stem` too.
 """
 
+import platform
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
@@ -22,18 +23,19 @@ ACTIVATIONS: Final[dict[type[nn.Module], tuple[str, list[float]]]] = {
 
 
 def can_fuse() -> bool:
-    """Whether this torch has oneDNN and those operators: not on ARM, where its compiler does not use them."""
-    operators = ("_convolution_pointwise", "_reorder_convolution_weight", "_is_mkldnn_acl_supported")
+    """Whether this is an x86 CPU, for which torch's compiler fuses so too, and torch has oneDNN for it."""
+    operators = ("_convolution_pointwise", "_reorder_convolution_weight")
     return (
-        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        platform.machine().lower() in ("x86_64", "amd64")
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and all(hasattr(torch.ops.mkldnn, operator) for operator in operators)
-        and not torch.ops.mkldnn._is_mkldnn_acl_supported()
     )
 
 
 class FusedConv(nn.Module):
     """x_BChw float32, channels last -> act(conv(x)), the same. No gradients, and it can only be run.
 
+    NaN become what the activation makes of a small number, where torch's would stay NaN.
     act: one of `ACTIVATIONS`.
     """
 

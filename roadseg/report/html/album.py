@@ -89,11 +89,12 @@ class Album:
         """
         if overlay is None or truth_HW is not None:
             small_HWC, linked = self._drawn((rgb_HWC, truth_HW, mask_HW), SMALL), ""
-        elif self._has_room():
-            small_HWC, linked = _shrink(overlay.rgb_HWC, SMALL), overlay.path
         else:
-            self._small[key] = overlay.path
-            return
+            with self._lock:
+                if not self._has_room():
+                    self._small[key] = overlay.path
+                    return
+            small_HWC, linked = _shrink(overlay.rgb_HWC, SMALL), overlay.path
         self.keep(key, _jpeg(small_HWC, _SMALL_QUALITY), linked)
 
     def keep(self, key: str, data: bytes, linked: str = "") -> None:
