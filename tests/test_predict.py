@@ -46,11 +46,11 @@ def test_a_picture_s_mask_does_not_depend_on_its_company() -> None:
 
 
 def test_the_mask_is_where_the_probability_reaches_the_threshold() -> None:
-    image = street(0)[0]
+    image, checkpoint = street(0)[0], ready()
     shares = []
     for threshold in (0.0, 0.2, 0.5, 0.8, 1.0):
         mask, probability = Predictor(
-            ready(), InferConfig(threshold=threshold, device="cpu")
+            checkpoint, InferConfig(threshold=threshold, device="cpu")
         ).predict_with_probabilities([image])[0]
         unsure = np.abs(probability - threshold) < 1e-5
         assert ((mask == 1) == (probability >= threshold))[~unsure].all()

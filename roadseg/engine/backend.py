@@ -110,7 +110,7 @@ class TorchBackend:
         facts: dict[str, Any] = {
             "runtime": "torch",
             "precision": str(self._dtype or torch.float32).removeprefix("torch."),
-            "fused": not self._compiled
+            "fused": self._compiled is None
             and any(isinstance(layer, FusedConv) for layer in self._model.modules()),
             "compiled": self._compiled is not None,
             "cuda_graph": self._graph,

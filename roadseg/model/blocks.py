@@ -74,6 +74,7 @@ class ConvNorm(nn.Sequential):
             factor * narrow.stride[0],
             factor * int(narrow.padding[0]),
             bias=narrow.bias is not None,
+            device="meta",  # no numbers by chance
         )
         wide.weight = nn.Parameter(F.pixel_shuffle(narrow.weight.detach(), factor))
         wide.bias = narrow.bias
