@@ -43,7 +43,7 @@ class _FromPixels(nn.Module):
 def trace(checkpoint: Checkpoint) -> Any:
     """Return the folded network as an `onnx.ModelProto`, without a description. Raises ExtraError."""
     onnx = require("onnx", "onnx")
-    network = _FromPixels(copy.deepcopy(checkpoint.model).fold().requires_grad_(False)).eval()
+    network = _FromPixels(copy.deepcopy(checkpoint.model).fold().merge_stem().requires_grad_(False)).eval()
     stride = checkpoint.model.config.stride
     # No side is a multiple of the stride, nor 1, nor like another: nothing in the trace is by chance.
     example = torch.zeros(2, 3 * stride + 1, 4 * stride + 3, 3, dtype=torch.uint8)
