@@ -29,8 +29,8 @@ from roadseg.errors import ConfigError, RoadsegError
 from roadseg.model.pruned import sync_layers
 from roadseg.model.unet import RoadNet
 
-# oneDNN (by AVX2) and tensor cores compute blocks of 8, and our GroupNorms have groups of 8. With 0.6 of the bundled
-# network's MACs left, it is 1.45 times as fast where channels go by eights, and 1.23 times where one by one.
+# oneDNN (by AVX2) and tensor cores compute blocks of 8, and our GroupNorms have groups of 8. With 0.6 of the
+# bundled network's MACs left, it is 1.45 times as fast where channels go by eights, 1.23 where one by one.
 BLOCK: Final = 8
 
 # Rankings on the way to the smallest network, as many blocks apart: what a channel matters depends on which
@@ -80,9 +80,9 @@ def rank(model: RoadNet, losses: Iterable[Loss]) -> list[Block]:
 def _vector() -> int:
     """Channels that the CPU computes at once: in blocks of them a convolution is fastest.
 
-    With AVX-512, 24 channels of a 3x3 convolution take 0.8 of the time of 32, and 40 take 0.85 of that of 48. In
-    blocks of 16, `road-small` has 82.0 and 77.7 % road IoU left on Cityscapes and IDD Lite at 1.52 times the
-    speed, with nothing finetuned; in blocks of 8, 70.2 and 53.3 % at 1.50.
+    With AVX-512, 24 channels of a 3x3 convolution take 0.8 of the time of 32, and 40 take 0.85 of that of 48.
+    In blocks of 16, `road-small` has 82.0 and 77.7 % road IoU left on Cityscapes and IDD Lite at 1.52 times
+    the speed, with nothing finetuned; in blocks of 8, 70.2 and 53.3 % at 1.50.
     """
     return 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else BLOCK
 
