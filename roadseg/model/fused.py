@@ -41,6 +41,7 @@ class FusedConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, act: nn.Module) -> None:
         super().__init__()
+        self.out_channels = conv.out_channels
         self._place = (conv.padding, conv.stride, conv.dilation, conv.groups)
         self._act = (*ACTIVATIONS[type(act)], "")
         self._bias = None if conv.bias is None else conv.bias.detach()

@@ -16,7 +16,7 @@ from roadseg.errors import ConfigError
 from roadseg.model.backbone import NODES, TorchvisionEncoder
 from roadseg.model.blocks import RGB_MEAN, RGB_STD, Context, ConvNorm, Join, Residual
 from roadseg.model.encoder import LiteEncoder
-from roadseg.model.fused import can_fuse
+from roadseg.model.fused import FusedConv, can_fuse
 
 Encoder = LiteEncoder | TorchvisionEncoder
 
@@ -112,9 +112,11 @@ class RoadNet(nn.Module):
         layer keeps its kernel.
         """
         self.fold().merge_stem()
-        for module in list(self.modules()) if can_fuse() else []:
-            if isinstance(module, ConvNorm | TorchvisionEncoder):
-                module.fuse()
+        if can_fuse():
+            for module in list(self.modules()):
+                if isinstance(module, ConvNorm | TorchvisionEncoder):
+                    module.fuse()
+            self.head = FusedConv(self.head, nn.Identity())  # type: ignore[assignment]
         return self
 
 
