@@ -183,12 +183,16 @@ class InferConfig(_Plain):
     tile: int | None = None
     """See each picture at its own size (or at `imgsz`, where given), in overlapping tiles of so many pixels
     squared; None: whole, at `imgsz`. `batch_size` counts tiles then."""
+    tta: bool = False
+    """See each picture as it is, mirrored, and at 1.2 of its size, and take the mean."""
 
     def __post_init__(self) -> None:
         if self.imgsz is not None:
             _between("imgsz", self.imgsz, 32, 8192)
         if self.tile is not None:
             _between("tile", self.tile, 128, 8192)
+            if self.tta:
+                raise ConfigError("tile and tta are given: a tile is seen once; leave out one of them.")
         _between("threshold", self.threshold, 0.0, 1.0)
         if self.batch_size is not None:
             _between("batch_size", self.batch_size, 1, 4096)

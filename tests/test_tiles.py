@@ -32,7 +32,7 @@ def ready(scheme: str = "road", **shape: object) -> Checkpoint:
 def whole(checkpoint: Checkpoint, image: UInt8) -> Predictor:
     """One that sees the picture at its own size."""
     predictor = Predictor(checkpoint, InferConfig(device="cpu"))
-    predictor.input_size = lambda height, width: (height, width)  # type: ignore[method-assign]
+    predictor.input_size = lambda height, width, imgsz=None: (height, width)  # type: ignore[method-assign]
     return predictor
 
 

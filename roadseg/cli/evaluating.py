@@ -150,6 +150,7 @@ def run_evaluation(
             "imgsz": predictor.imgsz,
             "classes": config.classes,
             "tile": config.tile,
+            "tta": config.tta or None,
             "device": f"ray {options.ray}" if options.ray else str(predictor.device),
             "threshold": config.threshold,
             "engine": predictor.facts(),

@@ -54,6 +54,13 @@ Tile = Annotated[
         show_default=False,
     ),
 ]
+Tta = Annotated[
+    bool,
+    typer.Option(
+        "--tta",
+        help="See each picture three times (as it is, mirrored, larger): better masks, slower.",
+    ),
+]
 Threshold = Annotated[float, typer.Option(help="Road where its probability is at least this (two classes).")]
 Amp = Annotated[bool, typer.Option("--amp/--no-amp", help="Half precision where the device has it.")]
 Workers = Annotated[int, typer.Option(help="Threads or processes that read pictures.")]

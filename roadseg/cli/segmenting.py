@@ -43,6 +43,7 @@ def run_segment(
         "imgsz": predictor.imgsz,
         "classes": infer.classes,
         "tile": infer.tile,
+        "tta": infer.tta or None,
         "threshold": infer.threshold,
         "ids": config.ids,
         "labels": config.labels,

@@ -67,9 +67,12 @@ class Predictor:
             "out_of_memory": fits is not None,
         }
 
-    def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return the (height, width) at which the network sees a picture of that size."""
-        return fit_size(height, width, self.imgsz, self.backend.stride)
+    def input_size(self, height: int, width: int, imgsz: int | None = None) -> tuple[int, int]:
+        """Return the (height, width) at which the network sees a picture of that size.
+
+        imgsz: instead of the usual one.
+        """
+        return fit_size(height, width, imgsz or self.imgsz, self.backend.stride)
 
     @property
     def calls_ahead(self) -> int:
@@ -128,14 +131,15 @@ class Predictor:
         return results
 
     @torch.inference_mode()
-    def logits(self, images: Sequence[UInt8]) -> list[Tensor]:
+    def logits(self, images: Sequence[UInt8], imgsz: int | None = None) -> list[Tensor]:
         """Return what the network says of each picture, at the size that it sees: float32 Khw, on the device.
 
-        For two classes it is one plane, the margin of class 1 over class 0 (1hw). CheckpointError for NaN.
+        imgsz: instead of the usual one. For two classes it is one plane, the margin of class 1 over class 0
+        (1hw). CheckpointError for NaN.
         """
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, rgb_HWC in enumerate(images):
-            groups[self.input_size(rgb_HWC.shape[0], rgb_HWC.shape[1])].append(i)
+            groups[self.input_size(rgb_HWC.shape[0], rgb_HWC.shape[1], imgsz)].append(i)
         results: dict[int, Tensor] = {}
         for size, members in groups.items():
             # stacked as they lie in memory, which is what networks read: a third of the time
@@ -180,6 +184,6 @@ class Predictor:
         return resize_rgb(image_CHW, size).permute(1, 2, 0)  # HWC
 
 
-def enlarge(logits_Khw: Tensor, size: tuple[int, int]) -> Tensor:
+def enlarge(logits_Khw: Tensor, size: Sequence[int]) -> Tensor:
     """Return logits_KHW of `size` (height, width), by the filter that masks are made with."""
-    return F.interpolate(logits_Khw[None], size=size, mode="bilinear", align_corners=False)[0]
+    return F.interpolate(logits_Khw[None], size=tuple(size), mode="bilinear", align_corners=False)[0]

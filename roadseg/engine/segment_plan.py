@@ -96,7 +96,7 @@ def _root(job: ImageJob) -> Path | None:
 
 
 # Settings that make masks what they are: all runs into one folder must agree on them.
-_DECISIVE = ("weights_sha256", "imgsz", "tile", "threshold", "ids")
+_DECISIVE = ("weights_sha256", "imgsz", "tile", "tta", "threshold", "ids")
 
 
 def earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | None:

@@ -25,6 +25,7 @@ from roadseg.config import InferConfig
 from roadseg.engine.ahead import map_ahead
 from roadseg.engine.memory import Note, silent
 from roadseg.engine.predict import Float32, Predictor, UInt8
+from roadseg.engine.views import ViewsPredictor
 from roadseg.errors import ConfigError
 from roadseg.media.resize import fit_size
 from roadseg.model.checkpoint import Checkpoint
@@ -35,8 +36,9 @@ _NUMBERS: Final = 1 << 24  # in a strip of enlarged logits
 
 
 def make_predictor(weights: Checkpoint | Exported, config: InferConfig, note: Note = silent) -> Predictor:
-    """Return what runs `weights` as `config` says, in tiles or not; raises ConfigError."""
-    return (TiledPredictor if config.tile else Predictor)(weights, config, note)
+    """Return what runs `weights` as `config` says, in tiles, in several views, or plainly. ConfigError."""
+    kind = TiledPredictor if config.tile else ViewsPredictor if config.tta else Predictor
+    return kind(weights, config, note)
 
 
 class TiledPredictor(Predictor):
@@ -56,7 +58,7 @@ class TiledPredictor(Predictor):
         """How many tiles to give it at once."""
         return self.config.batch_size or self.backend.batch_size(self._tile)
 
-    def input_size(self, height: int, width: int) -> tuple[int, int]:
+    def input_size(self, height: int, width: int, imgsz: int | None = None) -> tuple[int, int]:
         """A tile is seen as it is."""
         return height, width
 

@@ -47,6 +47,7 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     imgsz: options.Imgsz = None,
     tile: options.Tile = None,
+    tta: options.Tta = InferConfig.tta,
     max_megapixels: options.MaxMegapixels = SegmentConfig.max_megapixels,
     threshold: options.Threshold = InferConfig.threshold,
     batch_size: options.AutoBatchSize = "auto",
@@ -70,7 +71,7 @@ def evaluate(
     )
     if predictions:
         of_model = (
-            "weights", "save_predictions", "imgsz", "tile", "threshold", "batch_size", "device", "amp",
+            "weights", "save_predictions", "imgsz", "tile", "tta", "threshold", "batch_size", "device", "amp",
             "compile", "calib", "shard", "ray",
         )  # fmt: skip
         options.refuse_given(ctx, of_model, "--predictions are scored without a model")
@@ -80,8 +81,8 @@ def evaluate(
             )
     options.refuse_given(ctx, ("prediction_format",), "it belongs to --predictions")
     config = InferConfig(
-        device=device, imgsz=imgsz, classes=classes, tile=tile, threshold=threshold, amp=amp, compile=compile,
-        batch_size=options.batch_size_of(batch_size),
+        device=device, imgsz=imgsz, classes=classes, tile=tile, tta=tta, threshold=threshold, amp=amp,
+        compile=compile, batch_size=options.batch_size_of(batch_size),
     )  # fmt: skip
     with allow_pixels(max_megapixels * 10**6):
         run_evaluation(common, weights, save_predictions, config)

@@ -45,6 +45,7 @@ def segment(
     threshold: options.Threshold = InferConfig.threshold,
     imgsz: options.Imgsz = None,
     tile: options.Tile = None,
+    tta: options.Tta = InferConfig.tta,
     max_megapixels: options.MaxMegapixels = SegmentConfig.max_megapixels,
     batch_size: options.AutoBatchSize = "auto",
     workers: options.Readers = None,
@@ -70,7 +71,7 @@ def segment(
         workers=1 if tile and workers is None else workers,
     )  # fmt: skip
     infer = InferConfig(
-        device=device, imgsz=imgsz, classes=classes, tile=tile, threshold=threshold, amp=amp, compile=compile,
-        batch_size=options.batch_size_of(batch_size),
+        device=device, imgsz=imgsz, classes=classes, tile=tile, tta=tta, threshold=threshold, amp=amp,
+        compile=compile, batch_size=options.batch_size_of(batch_size),
     )  # fmt: skip
     raise typer.Exit(run_segment(inputs, weights, config, infer, json, quiet, ray))
