@@ -5,11 +5,11 @@ Which channels of which layers can only go together, torch-pruning's dependency 
 order and squared, mean over batches (Molchanov et al., "Importance estimation for neural network pruning",
 CVPR 2019), here at its gates: of y = w x + b, w dL/dw + b dL/db is y dL/dy. Blocks are ranked by that over
 the time that goes with them, as `work` reckons it, and anew on the way, after each tenth of them. With
-nothing finetuned, in blocks of 8, the fifth `road-base` has 89.93 and 80.84 % road IoU left on Cityscapes and IDD Lite at
-1.51 times the speed; ranked once (`STEPS` of 1) it has 80.79 and 77.70 at 1.46. Over the time and not the
-multiplications alone: 74.57 and 76.73 at 1.50 in place of 72.95 and 67.17 at 1.53 (on another machine, ranked
-once). Of the first one, with 0.7 of its multiplications left, 88 points of road IoU are left on 60 pictures
-of Cityscapes val; by the L2 norm of the weights, none are.
+nothing finetuned, in blocks of 8, the fifth `road-base` has 89.93 and 80.84 % road IoU left on Cityscapes
+and IDD Lite at 1.51 times the speed; ranked once (`STEPS` of 1) it has 80.79 and 77.70 at 1.46. Over the time
+and not the multiplications alone: 74.57 and 76.73 at 1.50 in place of 72.95 and 67.17 at 1.53 (on another
+machine, ranked once). Of the first one, with 0.7 of its multiplications left, 88 points of road IoU are left
+on 60 pictures of Cityscapes val; by the L2 norm of the weights, none are.
 """
 
 import copy
