@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import street, tiny_checkpoint, write_png
-from test_unet import lively
+from conftest import street, write_png
+from test_predict import ready
 from typer.testing import CliRunner, Result
 
 from roadseg.cli.app import app
@@ -16,13 +16,7 @@ from roadseg.config import InferConfig
 from roadseg.engine.predict import Predictor
 from roadseg.engine.tiles import make_predictor
 from roadseg.errors import ConfigError
-from roadseg.model.checkpoint import Checkpoint, save_checkpoint
-
-
-def ready(scheme: str = "road") -> Checkpoint:
-    checkpoint = tiny_checkpoint(scheme)
-    lively(checkpoint.model)
-    return checkpoint
+from roadseg.model.checkpoint import save_checkpoint
 
 
 @pytest.mark.parametrize("scheme", ["road", "cityscapes19"])

@@ -47,7 +47,7 @@ def run_segment(
         "threshold": infer.threshold,
         "ids": config.ids,
         "labels": config.labels,
-        "label_format": config.label_format,
+        "label_format": config.label_format if config.labels else None,
     }
     report = RunReport(command="segment", settings=settings)
     try:
