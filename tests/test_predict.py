@@ -115,6 +115,19 @@ def test_a_mask_is_the_enlarged_logits_decided(size: tuple[int, int]) -> None:
     assert np.count_nonzero(mask_HW != expected_HW) <= 1e-4 * mask_HW.size
 
 
+@pytest.mark.parametrize("size", [(1, 1), (4, 1), (1, 4), (37, 53), (288, 512)])
+def test_of_many_classes_the_largest_is_the_mask(size: tuple[int, int]) -> None:
+    predictor = Predictor(tiny_checkpoint("cityscapes19"), InferConfig(device="cpu"))
+    logits_Khw = torch.randn(19, 48, 96)
+    large_KHW = torch.nn.functional.interpolate(logits_Khw[None], size=size, mode="bilinear")[0]
+    mask_HW = predictor.mask(logits_Khw, size)
+    assert mask_HW.dtype == np.uint8
+    assert np.count_nonzero(mask_HW != large_KHW.argmax(0).numpy()) <= 1e-4 * mask_HW.size
+    equal_Khw = torch.zeros(19, 4, 8)  # of equal ones the first
+    equal_Khw[5:, :2] = 1
+    assert predictor.mask(equal_Khw, (4, 8))[:, 0].tolist() == [5, 5, 0, 0]
+
+
 @pytest.mark.parametrize("size", [(320, 576), (33, 1), (7, 9), (1, 1)])
 @pytest.mark.parametrize("stored", [(512, 1024), (37, 53), (5, 3), (1, 1)])
 def test_pictures_are_resized_as_torchvision_does(stored: tuple[int, int], size: tuple[int, int]) -> None:

@@ -1,7 +1,7 @@
 """The one way from pixels to masks: resize, network, resize back, decide; in batches, on the device."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -154,16 +154,16 @@ class Predictor:
     @torch.inference_mode()
     def mask(self, logits_Khw: Tensor, size: tuple[int, int]) -> UInt8:
         """Return the mask_HW of `size` (height, width) that `logits` of a picture mean."""
-        if self._binary and self.device.type == "cpu":
-            return np.asarray(self._enlarge_plane(logits_Khw, size).numpy() >= self._border).view(np.uint8)
-        return self._decide(enlarge(logits_Khw.to(self.device), size))
+        if self.device.type != "cpu":
+            return self._decide(enlarge(logits_Khw.to(self.device), size))
+        if self._binary:
+            return np.asarray(_enlarged(logits_Khw[0], size) >= self._border).view(np.uint8)
+        return _largest(_enlarged(plane_hw, size) for plane_hw in logits_Khw)
 
     def _enlarge_plane(self, plane_1hw: Tensor, size: tuple[int, int]) -> Tensor:
         if self.device.type != "cpu":
             return enlarge(plane_1hw.to(self.device), size)[0]
-        # The same bilinear filter as `enlarge`, for a third of its time.
-        plane_HW = cv2.resize(plane_1hw[0].numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
-        return torch.from_numpy(plane_HW)
+        return torch.from_numpy(_enlarged(plane_1hw[0], size))
 
     @property
     def _border(self) -> float:
@@ -175,6 +175,8 @@ class Predictor:
         return self.scheme.num_classes == 2
 
     def _decide(self, logits_KHW: Tensor) -> UInt8:
+        if self.device.type == "cpu" and not self._binary:
+            return _largest(plane_HW.numpy() for plane_HW in logits_KHW)
         mask_HW = logits_KHW[0] >= self._border if self._binary else logits_KHW.argmax(0)
         return mask_HW.to(torch.uint8).cpu().numpy()
 
@@ -187,3 +189,24 @@ class Predictor:
 def enlarge(logits_Khw: Tensor, size: Sequence[int]) -> Tensor:
     """Return logits_KHW of `size` (height, width), by the filter that masks are made with."""
     return F.interpolate(logits_Khw[None], size=tuple(size), mode="bilinear", align_corners=False)[0]
+
+
+def _enlarged(plane_hw: Tensor, size: tuple[int, int]) -> Float32:
+    """The same as `enlarge` of one plane on the CPU, for a third of its time."""
+    plane_HW = cv2.resize(plane_hw.numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(plane_HW, np.float32)
+
+
+def _largest(planes_HW: Iterable[Float32]) -> UInt8:
+    """Return which of the planes is the largest, for each pixel; of equal ones the first.
+
+    One plane after another: for 19 of 1280x720 pixels, a tenth of the time of torch's argmax.
+    """
+    planes_HW = iter(planes_HW)
+    largest_HW = next(planes_HW).copy()
+    number_HW: UInt8 = np.zeros(largest_HW.shape, np.uint8)
+    for number, plane_HW in enumerate(planes_HW, 1):
+        larger_HW = np.asarray(cv2.compare(plane_HW, largest_HW, cv2.CMP_GT), np.uint8)  # 0 or 255
+        cv2.max(number_HW, larger_HW & number, number_HW)  # above all numbers before it
+        cv2.max(largest_HW, plane_HW, largest_HW)
+    return number_HW

@@ -80,13 +80,12 @@ class ConvNorm(nn.Sequential):
         wide.bias = narrow.bias
         self.conv = wide
 
-    def fuse(self) -> None:
-        """Make one kernel of the convolution and, where no norm is between them, the activation."""
+    def fused(self) -> nn.Module:
+        """Return one kernel of the convolution and, where no norm is between them, the activation."""
         assert isinstance(self.conv, nn.Conv2d)
         if isinstance(self.norm, nn.Identity):
-            self.conv, self.act = FusedConv(self.conv, self.act), nn.Identity()
-        else:
-            self.conv = FusedConv(self.conv, nn.Identity())
+            return FusedConv(self.conv, self.act)
+        return nn.Sequential(FusedConv(self.conv, nn.Identity()), self.norm, self.act)
 
 
 class Residual(nn.Module):

@@ -16,7 +16,7 @@ from roadseg.errors import ConfigError
 from roadseg.model.backbone import NODES, TorchvisionEncoder
 from roadseg.model.blocks import RGB_MEAN, RGB_STD, Context, ConvNorm, Join, Residual
 from roadseg.model.encoder import LiteEncoder
-from roadseg.model.fused import FusedConv, can_fuse
+from roadseg.model.fused import FusedConv, RowShuffle, can_fuse
 
 Encoder = LiteEncoder | TorchvisionEncoder
 
@@ -112,10 +112,16 @@ class RoadNet(nn.Module):
         layer keeps its kernel.
         """
         self.fold().merge_stem()
+        for name, module in list(self.named_children()):
+            if isinstance(module, nn.PixelShuffle):
+                setattr(self, name, RowShuffle(module.upscale_factor))
         if can_fuse():
             for module in list(self.modules()):
-                if isinstance(module, ConvNorm | TorchvisionEncoder):
-                    module.fuse()
+                for name, part in list(module.named_children()):
+                    if isinstance(part, ConvNorm):
+                        setattr(module, name, part.fused())
+                    elif isinstance(part, TorchvisionEncoder):
+                        part.fuse()
             self.head = FusedConv(self.head, nn.Identity())  # type: ignore[assignment]
         return self
 
