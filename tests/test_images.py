@@ -1,6 +1,7 @@
 import contextlib
 import io
 import os
+import random
 import struct
 import threading
 import zlib
@@ -8,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
+import mutants
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from roadseg.errors import MediaError, OutputError
-from roadseg.media import images, jpeg, output
+from roadseg.media import images, jpeg, output, png
 from roadseg.media.images import (
     ImageJob,
     find_images,
@@ -162,6 +165,69 @@ TURNS = {
     7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
     8: lambda a: np.rot90(a, 1),
 }
+
+
+def pnginfo(*chunks: tuple[bytes, bytes]) -> PngInfo:
+    info = PngInfo()
+    for kind, body in chunks:
+        info.add(kind, body)
+    return info
+
+
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_the_fast_png_path_gives_what_pillow_gives(picture: Image.Image, level: int) -> None:
+    info = pnginfo((b"tIME", bytes(7)), (b"sRGB", b"\0"), (b"gAMA", (45455).to_bytes(4, "big")))
+    for image in (picture, picture.crop((0, 0, 1, 1)), picture.resize((700, 300))):
+        for options in ({}, {"pnginfo": info}, {"dpi": (72, 72)}, {"icc_profile": b"no profile"}):
+            data = encoded(image, "PNG", compress_level=level, **options)
+            found = png.decode(data)
+            assert found is not None
+            np.testing.assert_array_equal(found, np.asarray(image))
+
+
+def test_a_png_that_means_more_than_its_pixels_is_left_to_pillow(picture: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(picture, "PNG")
+    colour_key = encoded(picture, "PNG", transparency=(3, 4, 5))
+    for other in (
+        *(encoded(picture.convert(mode), "PNG") for mode in ("RGBA", "P", "L", "1", "I;16")),
+        encoded(picture, "PNG", exif=exif),
+        encoded(picture, "PNG", pnginfo=pnginfo((b"tEXt", b"Raw profile type exif\0..."))),
+        encoded(picture, "PNG", save_all=True, append_images=[picture.rotate(180)]),
+        colour_key,
+        sixteen_bits(picture),
+        encoded(picture),
+        data[:8],
+        data[:-1],
+        data[8:],
+    ):
+        assert png.decode(other) is None
+
+
+def sixteen_bits(picture: Image.Image) -> bytes:
+    return cv2.imencode(".png", np.asarray(picture).astype(np.uint16) * 257)[1].tobytes()
+
+
+def test_the_fast_png_path_never_takes_what_pillow_refuses(
+    picture: Image.Image, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Damage that checksums tell never gets as far as libpng, which would print of it."""
+    data = encoded(picture, "PNG")
+    rng = random.Random(0)
+    for place in range(len(data)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << rng.randrange(8)
+        assert png.decode(bytes(damaged)) is None
+    assert capfd.readouterr() == ("", "")
+    taken = 0
+    for number in range(300):  # the checksums fit, the pixels may not
+        sealed = mutants.sealed_png(data, random.Random(number))
+        found = png.decode(sealed)
+        if found is not None:
+            taken += 1
+            np.testing.assert_array_equal(found, np.asarray(Image.open(io.BytesIO(sealed)).convert("RGB")))
+    assert 10 < taken < 290
 
 
 @pytest.mark.parametrize("orientation", TURNS)

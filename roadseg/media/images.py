@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from roadseg.errors import MediaError
 from roadseg.labels import UInt8Array
-from roadseg.media import jpeg
+from roadseg.media import jpeg, png
 from roadseg.media.find import IMAGE_SUFFIXES, ImageJob, find_images, output_stems
 from roadseg.media.output import atomic_write, write_mask, write_rgb, write_text
 
@@ -100,7 +100,11 @@ def read_rgb(path: Path) -> UInt8Array:
             width, height = picture.size
             if width * height > max_pixels():
                 raise MediaError(too_large(path))
-            if picture.format == "PNG":  # load() alone leaves the checksums of the pixels unread
+            if picture.format == "PNG":
+                rgb_HWC = png.decode(data)
+                if rgb_HWC is not None:
+                    return rgb_HWC
+                # load() alone leaves the checksums of the pixels unread
                 with Image.open(io.BytesIO(data), formats=("PNG",)) as twin:
                     twin.verify()
             rgb_HWC = _fast_jpeg(picture, data, path)
