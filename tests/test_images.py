@@ -5,6 +5,7 @@ import random
 import struct
 import threading
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -167,16 +168,14 @@ TURNS = {
 }
 
 
-def pnginfo(*chunks: tuple[bytes, bytes]) -> PngInfo:
-    info = PngInfo()
-    for kind, body in chunks:
-        info.add(kind, body)
-    return info
-
-
 @pytest.mark.parametrize("level", [0, 1, 9])
 def test_the_fast_png_path_gives_what_pillow_gives(picture: Image.Image, level: int) -> None:
-    info = pnginfo((b"tIME", bytes(7)), (b"sRGB", b"\0"), (b"gAMA", (45455).to_bytes(4, "big")))
+    info = PngInfo()
+    info.add(b"gAMA", (22000).to_bytes(4, "big"))  # of which neither takes notice
+    info.add(b"cHRM", bytes(32))
+    info.add(b"sBIT", b"\5\6\5")
+    info.add(b"bKGD", bytes(6))
+    info.add(b"tIME", bytes(7))
     for image in (picture, picture.crop((0, 0, 1, 1)), picture.resize((700, 300))):
         for options in ({}, {"pnginfo": info}, {"dpi": (72, 72)}, {"icc_profile": b"no profile"}):
             data = encoded(image, "PNG", compress_level=level, **options)
@@ -185,28 +184,73 @@ def test_the_fast_png_path_gives_what_pillow_gives(picture: Image.Image, level: 
             np.testing.assert_array_equal(found, np.asarray(image))
 
 
+def test_plain_pngs_are_read_the_fast_way(
+    tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tmp_path / "a.png", encoded(picture, "PNG"))
+    monkeypatch.setattr(images, "_to_rgb", None)
+    np.testing.assert_array_equal(read_rgb(path), np.asarray(picture))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH - 1)
+    with pytest.raises(MediaError, match="more than"):
+        read_rgb(path)
+
+
 def test_a_png_that_means_more_than_its_pixels_is_left_to_pillow(picture: Image.Image) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    data = encoded(picture, "PNG")
-    colour_key = encoded(picture, "PNG", transparency=(3, 4, 5))
-    for other in (
-        *(encoded(picture.convert(mode), "PNG") for mode in ("RGBA", "P", "L", "1", "I;16")),
+    others = [encoded(picture.convert(mode), "PNG") for mode in ("RGBA", "P", "L", "1", "I;16")]
+    others += [
         encoded(picture, "PNG", exif=exif),
-        encoded(picture, "PNG", pnginfo=pnginfo((b"tEXt", b"Raw profile type exif\0..."))),
         encoded(picture, "PNG", save_all=True, append_images=[picture.rotate(180)]),
-        colour_key,
-        sixteen_bits(picture),
+        encoded(picture, "PNG", transparency=(3, 4, 5)),
+        cv2.imencode(".png", np.asarray(picture).astype(np.uint16) * 257)[1].tobytes(),
         encoded(picture),
-        data[:8],
-        data[:-1],
-        data[8:],
-    ):
+    ]
+    for kind in (b"tEXt", b"iTXt", b"zTXt", b"PLTE", b"cICP", b"prVt"):
+        others.append(
+            with_chunks(picture, lambda head, data, end, kind=kind: [head, (kind, b"abc"), data, end])
+        )
+    for other in others:
         assert png.decode(other) is None
 
 
-def sixteen_bits(picture: Image.Image) -> bytes:
-    return cv2.imencode(".png", np.asarray(picture).astype(np.uint16) * 257)[1].tobytes()
+Chunk = tuple[bytes, bytes]
+
+
+def with_chunks(picture: Image.Image, order: Callable[[Chunk, Chunk, Chunk], list[Chunk]]) -> bytes:
+    """The chunks that `order` makes of a PNG's three: header, pixels and end."""
+    chunks = order(*mutants.png_chunks(encoded(picture, "PNG")))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(mutants.png_chunk(*chunk) for chunk in chunks)
+
+
+def test_a_png_that_is_no_legal_one_is_left_to_pillow(
+    picture: Image.Image, capfd: pytest.CaptureFixture[str]
+) -> None:
+    time = (b"tIME", bytes(7))
+    whole = encoded(picture, "PNG")
+    assert png.decode(with_chunks(picture, lambda head, data, end: [head, time, data, end])) is not None
+    for other in (
+        whole[:8],
+        whole[:-1],
+        whole[8:],
+        *(
+            with_chunks(picture, order)
+            for order in (
+                lambda head, data, end: [head, data, time, end],
+                lambda head, data, end: [head, data, time, data, end],
+                lambda head, data, end: [time, head, data, end],
+                lambda head, data, end: [head, head, data, end],
+                lambda head, data, end: [head, end],
+                lambda head, data, end: [head, (b"IDAT", b""), end],
+                lambda head, data, end: [head, data, (b"IEND", b"1")],
+                lambda head, data, end: [(b"IHDR", head[1] + b"1"), data, end],
+                lambda head, data, end: [(b"IHDR", head[1][:-1] + b"\1"), data, end],  # interlaced
+                lambda head, data, end: [(b"IHDR", (1_000_001).to_bytes(4, "big") + head[1][4:]), data, end],
+            )
+        ),
+    ):
+        assert png.decode(other) is None
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_fast_png_path_never_takes_what_pillow_refuses(
@@ -653,6 +697,12 @@ def test_longest_names_and_common_permissions(tmp_path: Path) -> None:
     finally:
         os.umask(previous)
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_picture_too_large_for_a_png(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(MediaError, match="too large"):
+        write_mask(tmp_path / "a.png", np.zeros((1, 1_000_001), np.uint8))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_threads_that_write_one_file_leave_one_whole_file(tmp_path: Path) -> None:

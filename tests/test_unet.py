@@ -71,11 +71,12 @@ def test_fused_kernels_give_the_same(config: UNetConfig) -> None:
     kinds = [type(module) for module in fused.modules()]
     assert FusedConv in kinds
     assert torch.nn.PixelUnshuffle not in kinds
+    assert torch.nn.PixelShuffle not in kinds
     assert getattr(getattr(fused, "encoder", None), "fold_in", 1) == 1
     if config.norm == "batch":
         assert torch.nn.ReLU not in kinds
         assert torch.nn.ReLU6 not in kinds
-    for size in ((40, 72), (33, 50), (8, 8)):
+    for size in ((40, 72), (33, 50), (8, 8), (1, 1), (9, 2)):
         image = torch.rand(2, 3, *size) * 255
         with torch.inference_mode():
             expected = model(image)
@@ -105,12 +106,15 @@ def test_a_weight_fits_inputs_of_many_shapes(groups: int) -> None:
         x = torch.randn(shape[0], 480, *shape[1:]).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
             torch.testing.assert_close(fused(x), conv(x).relu(), rtol=1e-5, atol=1e-5)
+    assert len(fused._laid_out) == 4  # memory stays bounded
+    assert (2, 480, 12, 20) in fused._laid_out
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])
 @pytest.mark.parametrize("classes", [1, 2, 19])
-def test_rows_are_shuffled_as_pixels_are(factor: int, classes: int) -> None:
-    x = torch.randn(2, classes * factor**2, 5, 7)
+@pytest.mark.parametrize("place", [(2, 5, 7), (1, 1, 1), (1, 1, 6), (1, 6, 1), (3, 1, 2)], ids=str)
+def test_rows_are_shuffled_as_pixels_are(factor: int, classes: int, place: tuple[int, int, int]) -> None:
+    x = torch.randn(place[0], classes * factor**2, *place[1:])
     for given in (x, x.contiguous(memory_format=torch.channels_last)):
         found = RowShuffle(factor)(given)
         assert torch.equal(found, torch.nn.functional.pixel_shuffle(x, factor))

@@ -158,7 +158,7 @@ class Predictor:
             return self._decide(enlarge(logits_Khw.to(self.device), size))
         if self._binary:
             return np.asarray(_enlarged(logits_Khw[0], size) >= self._border).view(np.uint8)
-        return _largest(_enlarged(plane_hw, size) for plane_hw in logits_Khw)
+        return _argmax(_enlarged(plane_hw, size) for plane_hw in logits_Khw)
 
     def _enlarge_plane(self, plane_1hw: Tensor, size: tuple[int, int]) -> Tensor:
         if self.device.type != "cpu":
@@ -176,7 +176,7 @@ class Predictor:
 
     def _decide(self, logits_KHW: Tensor) -> UInt8:
         if self.device.type == "cpu" and not self._binary:
-            return _largest(plane_HW.numpy() for plane_HW in logits_KHW)
+            return _argmax(plane_HW.numpy() for plane_HW in logits_KHW)
         mask_HW = logits_KHW[0] >= self._border if self._binary else logits_KHW.argmax(0)
         return mask_HW.to(torch.uint8).cpu().numpy()
 
@@ -197,8 +197,8 @@ def _enlarged(plane_hw: Tensor, size: tuple[int, int]) -> Float32:
     return np.asarray(plane_HW, np.float32)
 
 
-def _largest(planes_HW: Iterable[Float32]) -> UInt8:
-    """Return which of the planes is the largest, for each pixel; of equal ones the first.
+def _argmax(planes_HW: Iterable[Float32]) -> UInt8:
+    """Return which of at most 256 planes is the largest, for each pixel; of equal ones the first. No NaN.
 
     One plane after another: for 19 of 1280x720 pixels, a tenth of the time of torch's argmax.
     """

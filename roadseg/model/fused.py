@@ -1,7 +1,7 @@
 """A convolution and its activation as one kernel, for inference on a CPU.
 
 torch's own convolution writes its result to memory, its activation reads and writes it all again, and the
-weights are laid out anew in each call. oneDNN, which computes it, can do without either, by operators that
+weights are laid out anew in each call. oneDNN, which computes it, can do without both, by operators that
 torch's compiler uses, and that have no public name. `road-small` takes 0.67 and `road-base` 0.64 of the time
 so, on one core, with `RoadNet.merge_stem` too.
 """
@@ -22,7 +22,7 @@ ACTIVATIONS: Final[dict[type[nn.Module], tuple[str, list[float]]]] = {
 }  # SiLU is slower there: efficientnet_b0 takes 1.35 times as long
 
 
-# Shapes of input that a weight is laid out for, each a copy of it.
+# Shapes of input that a weight is laid out for, each a copy of it more, for as long as the network lives.
 _MOST_SHAPES: Final = 4
 
 
@@ -67,24 +67,29 @@ class FusedConv(nn.Module):
         return self._laid_out.get(shape, self._weight)
 
 
-class RowShuffle(nn.Module):
-    """`PixelShuffle` of channels_last features, with planes as its result.
+# Numbers as wide as 1, 2 and 4 of float32.
+_WIDE: Final = {1: torch.float32, 2: torch.float64, 4: torch.complex128}
 
-    The pixels of a row that a position becomes lie together in memory, and move as one number: a tenth of the
-    time of torch's.
+
+class RowShuffle(nn.Module):
+    """`PixelShuffle` by 1, 2 or 4 of channels_last float32 features, fresh from a layer; it gives planes.
+
+    The pixels of a row that a position becomes lie together in memory, and move as one wide number: a tenth
+    of the time of torch's.
     """
 
     def __init__(self, factor: int) -> None:
         super().__init__()
-        self.factor = factor
-        self._row = {1: torch.float32, 2: torch.float64, 4: torch.complex128}[factor]
+        self.factor, self._wide = factor, _WIDE[factor]
 
     def forward(self, x_BChw: Tensor) -> Tensor:
-        rows_BhwR = x_BChw.permute(0, 2, 3, 1).contiguous().view(self._row)
-        batch, height, width, rows = rows_BhwR.shape
-        rows_BhwKr = rows_BhwR.view(batch, height, width, rows // self.factor, self.factor)
-        rows_BKhrw = rows_BhwKr.permute(0, 3, 1, 4, 2).contiguous()
-        return rows_BKhrw.view(torch.float32).flatten(2, 3)
+        (batch, channels, height, width), factor = x_BChw.shape, self.factor
+        classes = channels // factor**2
+        # flat, to be seen as other numbers: the strides of sides of 1 may be any
+        rows_N = x_BChw.permute(0, 2, 3, 1).reshape(-1).view(self._wide)
+        rows_BhwKr = rows_N.view(batch, height, width, classes, factor)
+        planes_N = rows_BhwKr.permute(0, 3, 1, 4, 2).reshape(-1).view(torch.float32)
+        return planes_N.view(batch, classes, factor * height, factor * width)
 
 
 def merge_pairs(body: Any, followers: Collection[type[nn.Module]], merge: Callable[..., nn.Module]) -> None:
