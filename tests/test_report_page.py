@@ -278,6 +278,22 @@ def test_segment_without_labels(tmp_path: Path) -> None:
     assert all("<" not in link and '"' not in link for link in links)
 
 
+def test_the_legend_has_the_colours_of_the_overlays(tmp_path: Path) -> None:
+    write_png(tmp_path / "in" / "a.png", street(0)[0])
+    for scheme, shown in (
+        ("road", ["#00c853"]),
+        ("cityscapes19", ["#804080", "#f423e8"]),  # road and sidewalk, of 19
+    ):
+        weights = tmp_path / f"{scheme}.pt"
+        save_checkpoint(tiny_checkpoint(scheme), weights)
+        assert run("segment", tmp_path / "in", "--out", tmp_path / scheme, "-w", weights).exit_code == 0
+        text = (tmp_path / scheme / "report.html").read_text(encoding="utf-8")
+        legend = text.split('<ul class="legend">')[1].split("</ul>")[0]
+        assert legend.count("<li>") == (1 if scheme == "road" else 19)
+        assert all(f"background:{color}" in legend for color in shown)
+        assert ("#00c853" in legend) == (scheme == "road")
+
+
 def test_segment_with_labels(cityscapes: Path, tmp_path: Path, tiny_weights: Path) -> None:
     out = tmp_path / "out"
     arguments = (

@@ -15,6 +15,7 @@ from roadseg.engine.segment_stages import Progress, Runner, run_tasks
 from roadseg.errors import OutputError
 from roadseg.media.crashes import Journal
 from roadseg.media.images import ImageJob
+from roadseg.media.overlay import display_colors
 from roadseg.report.html import plots
 from roadseg.report.html.album import Album
 from roadseg.report.html.page import require_ours, write_page
@@ -72,7 +73,7 @@ def segment(
         report.settings = {**report.settings, "engine": predictor.facts()}
         report.write(out, config.report_name)
         if album:
-            write_page(page, segment_page(report, album))
+            write_page(page, segment_page(report, album, display_colors(scheme)))
 
     try:
         with Journal(out / f".{config.report_name}.reading") as journal:

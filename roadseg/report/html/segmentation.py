@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any, Final
 
 from roadseg import __version__
-from roadseg.media.overlay import ROAD_GREEN
+from roadseg.media.overlay import Color
 from roadseg.metrics import ConfusionMatrix
 from roadseg.metrics.bootstrap import confidence_intervals
 from roadseg.report.html import plots
@@ -34,8 +34,11 @@ from roadseg.report.run import Row, RunReport
 _NONE: Final = NoPictures()
 
 
-def segment_page(report: RunReport, pictures: Pictures = _NONE) -> Page:
-    """The page of a run over pictures: scores where there were labels, else how much road there is."""
+def segment_page(report: RunReport, pictures: Pictures = _NONE, colors: Sequence[Color] = ()) -> Page:
+    """The page of a run over pictures: scores where there were labels, else how much road there is.
+
+    colors: of each class, as `pictures` show it.
+    """
     totals = report.totals()
     rate = totals["seconds"] and totals["ok"] and f"{totals['ok'] / totals['seconds']:.1f} pictures/s"
     counted = ", ".join(f"{totals[name]} {name}" for name in ("ok", "skipped", "failed") if totals[name])
@@ -78,7 +81,7 @@ def segment_page(report: RunReport, pictures: Pictures = _NONE) -> Page:
     else:
         shares = [row for row in report.rows if row.road_fraction is not None]
         page.headlines = _shares(report, totals, shares)
-        page.sections += _unscored(report, shares, pictures, link)
+        page.sections += _unscored(report, shares, pictures, colors, link)
     return page
 
 
@@ -112,7 +115,9 @@ def _shares(report: RunReport, totals: Mapping[str, Any], rows: Sequence[Row]) -
     return found
 
 
-def _unscored(report: RunReport, rows: Sequence[Row], pictures: Pictures, link: Any) -> list[Section]:
+def _unscored(
+    report: RunReport, rows: Sequence[Row], pictures: Pictures, colors: Sequence[Color], link: Any
+) -> list[Section]:
     found: list[Section] = []
     shares = [row.road_fraction or 0.0 for row in rows]
     ranked = sorted(rows, key=lambda row: row.road_fraction or 0.0)
@@ -135,7 +140,8 @@ def _unscored(report: RunReport, rows: Sequence[Row], pictures: Pictures, link: 
         groups = [("Least road", ranked[:size]), ("Median", typical), ("Most road", ranked[-size:][::-1])]
     filled = [(name, shown) for name, group in groups if (shown := gather(group))]
     if filled:
-        found.append(Gallery("Examples", filled, [(css(ROAD_GREEN), "road")] if rows else []))
+        legend = [(css(color), name) for color, name in zip(colors, report.classes, strict=False) if color]
+        found.append(Gallery("Examples", filled, legend))
     every = [row for row in report.rows if row.status != "failed"]
     with_pictures = any(pictures.small(row.input) for row in every)
     lines = []
