@@ -22,7 +22,7 @@ from torchvision.transforms import v2
 
 from roadseg.config import DEFAULT_MODEL, TrainConfig
 from roadseg.dataset.augment import make_augmentation
-from roadseg.dataset.segmentation import own_car_class
+from roadseg.dataset.segmentation import own_car_class, rest_class
 from roadseg.engine.initial import initial_model
 from roadseg.engine.listener import TrainListener
 from roadseg.engine.losses import SegmentationLoss
@@ -60,9 +60,8 @@ class PlainPictures(Cityscapes):
         super().__init__(config.data[0], split="train", mode="fine", target_type="semantic")
         self.scheme = get_scheme(config.classes)
         width = config.crop or config.imgsz
-        self.augment = make_augmentation(
-            config.augment, config.imgsz, (width // 2, width), own_car_class(self.scheme)
-        )
+        special = own_car_class(self.scheme), rest_class(self.scheme)
+        self.augment = make_augmentation(config.augment, config.imgsz, (width // 2, width), *special)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         picture, label = super().__getitem__(index)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from roadseg.config import AugmentStrength
-from roadseg.dataset import augment, cabin, chance
+from roadseg.dataset import augment, cabin, camera, chance
 from roadseg.dataset.augment import RandomView, make_augmentation
 
 CHANGES = [
@@ -22,6 +22,9 @@ CHANGES = [
     cabin.reflection,
     augment.darkness,
     augment.shadows,
+    camera.caption,
+    camera.motion_blur,
+    camera.precipitation,
 ]
 
 
@@ -62,6 +65,56 @@ def test_picture_and_label_stay_together() -> None:
             agreement.append(grey[road].float().mean().item())
     assert len(agreement) > 10
     assert min(agreement) > 0.95
+
+
+def test_a_lens_bends_picture_and_label_alike() -> None:
+    image, label = pair(100, 200)
+    moved, outsides = 0, set()
+    for seed in range(40):
+        torch.manual_seed(seed)
+        out_image, out_label = camera.Lens(9, augment.OUTSIDE, p=1.0)(image, label)
+        moved += not torch.equal(out_label, label)
+        grey = (out_image.float() - torch.tensor([105.0, 100.0, 105.0])[:, None, None]).abs().amax(0) < 40
+        assert grey[out_label == 7].float().mean() > 0.95
+        inside = ~F.max_pool2d((out_label == 9).float()[None], 3, 1, 1)[0].bool()
+        assert set(out_label[inside].unique().tolist()) <= {*label.unique().tolist(), 255}
+        if (out_label == 9).any():
+            assert out_image[:, out_label == 9].median() == 0, "a fish-eye's surroundings are black"
+        outsides.add(bool((out_label == 9).any()))
+        assert out_label[40:60, 90:110].ne(9).all(), "the middle is never outside"
+    assert moved > 35
+    assert outsides == {False, True}
+    assert torch.equal(camera.Lens(9, augment.OUTSIDE, p=0.0)(image, label)[0], image)
+
+
+def test_bars_cover_edges_and_are_labelled_so() -> None:
+    image, label = pair()
+    lying = upright = 0
+    for seed in range(40):
+        torch.manual_seed(seed)
+        out_image, out_label = camera.Bars(9, p=1.0)(image, label)
+        bar = out_label == 9
+        assert torch.equal(out_label[~bar], label[~bar])
+        assert torch.equal(out_image[:, ~bar], image[:, ~bar])
+        rows, columns = bar.all(1), bar.all(0)
+        assert torch.equal(bar, rows[:, None] | columns), "bars go from edge to edge"
+        assert not (rows.any() and columns.any())
+        assert not bar[20:28, 40:56].any(), "the middle stays"
+        lying, upright = lying + bool(rows.any()), upright + bool(columns.any())
+    assert min(lying, upright) > 5
+    assert torch.equal(camera.Bars(9, p=0.0)(image, label)[1], label)
+
+
+def test_letters_hide_a_little_and_motion_keeps_the_light() -> None:
+    image = pair(200, 400)[0].as_subclass(Tensor)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        written = (camera.caption(image) != image).any(0).float()
+        assert 0 < written.mean() < 0.35
+        smeared = camera.motion_blur(image).float()
+        assert abs(smeared.mean() - image.float().mean()) < 1.5
+        steps = [(part[:, :, 1:] - part[:, :, :-1]).abs().mean() for part in (smeared, image.float())]
+        assert steps[0] <= steps[1] + 0.1
 
 
 def test_outside_the_picture_is_void() -> None:

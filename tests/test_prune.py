@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from roadseg.cli.app import app
 from roadseg.cli.training import TrainDisplay
 from roadseg.config import PruneConfig, UNetConfig
+from roadseg.dataset.samples import find_samples
 from roadseg.documents import schema_of
 from roadseg.engine import channels
 from roadseg.engine import prune as prune_module
@@ -35,7 +36,7 @@ from roadseg.engine.channels import (
 from roadseg.engine.cost import costs, macs, work
 from roadseg.engine.joining import join_classes
 from roadseg.engine.listener import TrainListener
-from roadseg.engine.release import mean_of
+from roadseg.engine.release import calibrate, mean_of
 from roadseg.engine.runs import resume_training
 from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 from roadseg.labels import get_scheme
@@ -398,13 +399,21 @@ def test_the_command_and_all_that_reads_its_result(cityscapes: Path, tmp_path: P
     before, pruned, after = report["stages"]
     assert [stage["name"] for stage in report["stages"]] == ["before", "pruned", "finetuned"]
     assert report["height_width"] == [48, 96]
-    best = load_checkpoint(out / "best.pt")
+    best = load_checkpoint(out / "finetuned.pt")
     better = after["scores"]["cityscapes"] >= pruned["scores"]["cityscapes"]
-    assert report["weights"] == str(out / ("best.pt" if better else "pruned.pt"))
+    assert report["weights"] == str(out / ("finetuned.pt" if better else "pruned.pt"))
     assert before["cost"]["parameters"] == parameters(load_checkpoint(weights).model)
     assert pruned["cost"]["parameters"] == after["cost"]["parameters"] == parameters(best.model)
     assert after["cost"]["macs"] == macs(best.model, (48, 96)) < before["cost"]["macs"]
-    assert after["scores"]["cityscapes"] == pytest.approx(best.scores["score"])
+    assert after["scores"] == best.scores
+    # calibrated: fitted once more, there is nothing left to change
+    assert report["calibration"].keys() == {"temperature", "bias"}
+    val = find_samples(cityscapes, "val", val_fraction=best.recipe["val_fraction"])
+    _, further = calibrate(best, val, device="cpu")
+    assert further.temperature == pytest.approx(1, abs=0.002)
+    assert further.bias == pytest.approx(0, abs=0.002)
+    _, whole = calibrate(load_checkpoint(out / "best.pt"), val, device="cpu")
+    assert report["calibration"] == pytest.approx(whole._asdict())
     assert best.recipe["teacher"] == str(weights)
     assert load_checkpoint(out / "pruned.pt").parts == []
 
@@ -413,8 +422,8 @@ def test_the_command_and_all_that_reads_its_result(cityscapes: Path, tmp_path: P
     # the tools that take a checkpoint
     write_png(tmp_path / "in" / "a.png", (torch.rand(40, 50, 3) * 255).byte().numpy())
     for words in (
-        ("segment", tmp_path / "in", "--out", tmp_path / "masks", "--weights", out / "best.pt"),
-        ("eval", "--data", cityscapes, "--out", tmp_path / "scores", "--weights", out / "best.pt"),
+        ("segment", tmp_path / "in", "--out", tmp_path / "masks", "--weights", out / "finetuned.pt"),
+        ("eval", "--data", cityscapes, "--out", tmp_path / "scores", "--weights", out / "finetuned.pt"),
         ("release", out / "best.pt", out / "last.pt", "--out", tmp_path / "r.safetensors"),
         ("train", "--weights", out / "pruned.pt", "--data", cityscapes, "--runs", tmp_path, *ONCE),
         ("train", "--resume", out),
@@ -427,7 +436,7 @@ def test_the_command_and_all_that_reads_its_result(cityscapes: Path, tmp_path: P
     assert scores["per_class"]["road"]["iou"] == pytest.approx(after["scores"]["cityscapes"])
 
 
-@pytest.mark.parametrize(("finetuned", "name"), [(0.7, "best.pt"), (0.5, "pruned.pt")])
+@pytest.mark.parametrize(("finetuned", "name"), [(0.7, "finetuned.pt"), (0.5, "pruned.pt")])
 def test_a_finetuning_that_makes_it_worse_is_not_what_is_given(
     cityscapes: Path,
     tmp_path: Path,

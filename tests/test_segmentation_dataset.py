@@ -17,6 +17,7 @@ from roadseg.dataset.segmentation import (
     label_own_car,
     own_car_class,
     read_small_pair,
+    rest_class,
 )
 from roadseg.errors import DatasetError, OutputError
 from roadseg.labels import SCHEMES, LabelScheme, get_scheme
@@ -167,6 +168,16 @@ def test_the_own_car_is_void_in_classes_of_one_s_own() -> None:
         scheme = SCHEMES[built_in]
         assert own_car_class(scheme) == 0
         assert own_car_class(replace(scheme, values={0: 0, 7: 1, 1: 255})) == 255
+
+
+def test_what_is_nothing_else_is_a_class_of_its_own_or_void() -> None:
+    assert {name: rest_class(SCHEMES[name]) for name in ("road", "drivable", "cityscapes19", "idd7")} == {
+        "road": 0,
+        "drivable": 0,
+        "cityscapes19": 255,
+        "idd7": 255,
+    }
+    assert rest_class(replace(SCHEMES["road"], values={0: 0, 7: 1, 1: 255})) == 255
 
 
 def test_void_that_is_no_bonnet_stays() -> None:

@@ -80,4 +80,6 @@ def _show(result: PruneResult) -> None:
             "without finetuning, and no speed-up. Without --unstructured, channels are really removed.",
             markup=False,
         )
+    if result.calibration:
+        render.note(f"Finetuned, it is calibrated on the val parts. {result.calibration.told()}")
     render.out.print(f"Weights: {result.weights}", markup=False)

@@ -45,8 +45,7 @@ def run_release(
             samples += find_samples(folder, "val", dataset, val_fraction=fraction)
         with render.progress("Calibrating", "pictures", quiet) as update:
             released, calibration = calibrate(released, samples, device=device, progress=update)
-        border = f", and the road's get {calibration.bias:+.3f}" if calibration.bias else ""
-        render.note(f"Logits are divided by the temperature {calibration.temperature:.3f}{border}.")
+        render.note(calibration.told())
     save_checkpoint(released, out)
     if as_json:
         facts: dict[str, Any] = {"weights": str(out), "weights_sha256": released.digest()}

@@ -56,6 +56,9 @@ class TrainDisplay(TrainListener):
     def ranking(self, done: int, total: int, rounds: int) -> None:
         self._show(f"Ranking the channels, up to {rounds} times", "batches", done, total)
 
+    def calibrating(self, done: int, total: int) -> None:
+        self._show("Calibrating", "pictures", done, total)
+
     def step(self, epoch: int, step: int, steps: int, loss: float, lr: float) -> None:
         self._show(f"Epoch {epoch}/{self._epochs}", "batches", step, steps)
 

@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional as F
 
 from roadseg.config import AugmentStrength
 from roadseg.dataset.cabin import Bonnet, reflection
+from roadseg.dataset.camera import Bars, Lens, caption, motion_blur, precipitation
 from roadseg.dataset.chance import log_uniform, side_of_a_line, to_uint8, uniform
 from roadseg.labels import VOID
 
@@ -175,13 +176,18 @@ def shadows(image_CHW: Tensor) -> Tensor:
 
 
 def make_augmentation(
-    strength: AugmentStrength, imgsz: int, crop: tuple[int, int], bonnet: int = VOID
+    strength: AugmentStrength,
+    imgsz: int,
+    crop: tuple[int, int],
+    bonnet: int = VOID,
+    rest: int = VOID,
 ) -> v2.Transform:
     """Return the training transform: (Image CHW uint8, Mask HW uint8) -> the same at `crop` (height, width).
 
     At zoom 1 the longer side of the whole picture is `imgsz`. `none` only resizes and cuts. `strong` is made
     for roads, cameras, weather and light that the data set does not have; `light` does the same, less often
-    and less far: it fits the data set at hand sooner. `bonnet` is the class of the own car.
+    and less far: it fits the data set at hand sooner. `bonnet` is the class of the own car, `rest` that of
+    what is nothing else.
     """
     if strength == "none":
         return RandomView(crop, imgsz, (1.0, 1.0), (1.0, 1.0))
@@ -192,6 +198,7 @@ def make_augmentation(
             RandomView(crop, imgsz, (0.8, 1.7), (0.75, 1.4) if strong else (0.85, 1.2)),
             v2.RandomHorizontalFlip(),
             v2.RandomApply([v2.RandomAffine(degrees=6, shear=6, fill=FILL)], p=0.15 * often),
+            Lens(rest, OUTSIDE, p=0.2 * often),
             Repaint(p=0.15 * often),
             Bonnet(bonnet, p=0.25 * often),
             v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.5, 0.06)], p=0.5 if strong else 0.3),
@@ -199,12 +206,16 @@ def make_augmentation(
             v2.RandomGrayscale(p=0.03 * often),
             PictureTransform(shadows, p=0.1 * often),
             PictureTransform(veil, p=0.06 * often),
+            PictureTransform(precipitation, p=0.06 * often),
             PictureTransform(reflection, p=0.08 * often),
             PictureTransform(darkness, p=0.05 * often),
             v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 2.0))], p=0.08 * often),
+            PictureTransform(motion_blur, p=0.08 * often),
             PictureTransform(low_resolution, p=0.08 * often),
             PictureTransform(sharpened, p=0.2 * often),
             PictureTransform(noise, p=0.1 * often),
+            Bars(rest, p=0.08 * often),
+            PictureTransform(caption, p=0.12 * often),
             PictureTransform(jpeg, p=0.1 * often),
         ]
     )

@@ -34,18 +34,26 @@ Pair = tuple[UInt8, UInt8]
 CACHE_MARGIN = 1.25
 
 
-def own_car_class(scheme: LabelScheme) -> int:
-    """The class that the own car's bonnet is learnt as: that of all the rest, or that of cars.
+def rest_class(scheme: LabelScheme) -> int:
+    """The class of what is nothing else; void where there is none.
 
     A user's own classes mean what the user says: void stays void.
     """
-    if scheme.values:
-        return VOID
-    built_in = next((known for known in SCHEMES.values() if known.classes == scheme.classes), None)
-    if built_in and built_in.rest is not None:
-        return built_in.rest
+    built_in = _built_in(scheme)
+    return VOID if built_in is None or built_in.rest is None else built_in.rest
+
+
+def own_car_class(scheme: LabelScheme) -> int:
+    """The class that the own car's bonnet is learnt as: that of all the rest, or that of cars."""
     cars = [i for i, name in enumerate(scheme.classes) if name.casefold() in ("car", "vehicle", "vehicles")]
-    return cars[0] if built_in and cars else VOID
+    rest = rest_class(scheme)
+    return cars[0] if rest == VOID and cars and _built_in(scheme) else rest
+
+
+def _built_in(scheme: LabelScheme) -> LabelScheme | None:
+    if scheme.values:
+        return None
+    return next((known for known in SCHEMES.values() if known.classes == scheme.classes), None)
 
 
 def label_own_car(label_HW: UInt8, own_car: int) -> UInt8:

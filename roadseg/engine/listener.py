@@ -26,6 +26,9 @@ class TrainListener:
     def ranking(self, done: int, total: int, rounds: int) -> None:
         """Batches that channels are judged by before some are pruned, in so many rounds at most."""
 
+    def calibrating(self, done: int, total: int) -> None:
+        """Pictures that a pruned network is calibrated on, after its finetuning."""
+
     def step(self, epoch: int, step: int, steps: int, loss: float, lr: float) -> None:
         """A batch is done (counts from 1)."""
 

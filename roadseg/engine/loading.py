@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from roadseg.config import TrainConfig
 from roadseg.dataset.augment import make_augmentation
 from roadseg.dataset.samples import Sample
-from roadseg.dataset.segmentation import EpochSampler, SegmentationDataset, own_car_class
+from roadseg.dataset.segmentation import EpochSampler, SegmentationDataset, own_car_class, rest_class
 from roadseg.engine.distributed import Group
 from roadseg.errors import ConfigError
 from roadseg.labels import LabelScheme
@@ -33,7 +33,7 @@ class Batches:
         """ConfigError: several processes or batches share a step, and there are too few samples for one."""
         width = config.crop or config.imgsz
         augmentation = make_augmentation(
-            config.augment, config.imgsz, (width // 2, width), own_car_class(scheme)
+            config.augment, config.imgsz, (width // 2, width), own_car_class(scheme), rest_class(scheme)
         )
         self.dataset = SegmentationDataset(samples, scheme, config.imgsz, augmentation, config.seed)
         self.accumulate = config.accumulate

@@ -21,6 +21,7 @@ from roadseg.engine.listener import TrainListener
 from roadseg.engine.loading import Batches
 from roadseg.engine.losses import SegmentationLoss
 from roadseg.engine.predict import Predictor
+from roadseg.engine.release import Calibration, calibrate
 from roadseg.engine.runs import PRUNED, run_trainer
 from roadseg.engine.sources import Source, find_sources, primary_score
 from roadseg.engine.train import Trainer
@@ -31,6 +32,7 @@ from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoin
 from roadseg.model.unet import RoadNet
 
 REPORT = "prune.json"
+FINETUNED = "finetuned.pt"
 # Batches that the importance of channels is taken from, and the pictures of each, at most.
 _JUDGED_BATCHES: Final = 32
 _JUDGED_AT_ONCE: Final = 8
@@ -55,6 +57,8 @@ class PruneResult:
     size: tuple[int, int]
     device: str
     stages: list[Stage]
+    calibration: Calibration | None
+    """Of the finetuned network; None: nothing was finetuned."""
     settings: dict[str, Any]
     """The `PruneConfig`."""
 
@@ -67,6 +71,7 @@ class PruneResult:
             "height_width": list(self.size),
             "device": self.device,
             "stages": [asdict(stage) for stage in self.stages],
+            "calibration": self.calibration and self.calibration._asdict(),
         }
 
 
@@ -80,9 +85,11 @@ def prune_network(
     """Prune the network of `checkpoint`, finetune it, and write both networks and a report to `folder`.
 
     `pruned.pt` is the network as it was pruned; the finetuning leaves there what every training does, so that
-    `train --resume` goes on with it. Its `imgsz` is the size at which all is measured. Raises ConfigError,
-    DatasetError and RoadsegError before anything is written, OutputError when `folder` holds something.
-    An unstructured baseline is not finetuned, which would fill its zeros again.
+    `train --resume` goes on with it. `finetuned.pt` is its best epoch, calibrated on the val parts as
+    `release` does it: finetuning undoes the calibration that released weights come with. Its `imgsz` is the
+    size at which all is measured. Raises ConfigError, DatasetError and RoadsegError before anything is
+    written, OutputError when `folder` holds something. An unstructured baseline is not finetuned, which would
+    fill its zeros again.
     """
     if not config.unstructured:
         require_library()
@@ -108,24 +115,28 @@ def prune_network(
     found.append((name, pruned, pruned.scores))
     weights = folder / PRUNED
     save_checkpoint(pruned, weights)
+    calibration = None
     if config.epochs and not config.unstructured:
         try:
             run_trainer(Trainer(finetuning, sources, folder, listener, start=pruned))
         except KeyboardInterrupt as error:
             error.add_note("Before and after are compared at the end of prune alone; eval scores each.")
             raise
-        best = load_checkpoint(folder / "best.pt")
-        scores = _scores(Predictor(best, infer), sources, finetuning, listener)
-        found.append(("finetuned", best, scores))
-        if fmean(scores.values()) >= fmean(pruned.scores.values()):
-            weights = folder / "best.pt"
+        best = replace(load_checkpoint(folder / "best.pt"), training=None)
+        held_out = [sample for source in sources for sample in source.val]
+        best, calibration = calibrate(best, held_out, device=finetuning.device, progress=listener.calibrating)
+        best.scores = _scores(Predictor(best, infer), sources, finetuning, listener)
+        save_checkpoint(best, folder / FINETUNED)
+        found.append(("finetuned", best, best.scores))
+        if fmean(best.scores.values()) >= fmean(pruned.scores.values()):
+            weights = folder / FINETUNED
         else:
             listener.message(
                 "The finetuning made it worse: give more --epochs. The weights are those before it."
             )
     measured = costs([given.model for _, given, _ in found], size, predictor.device)
     stages = [Stage(name, scores, cost) for (name, _, scores), cost in zip(found, measured, strict=True)]
-    result = PruneResult(folder, weights, size, str(predictor.device), stages, config.to_dict())
+    result = PruneResult(folder, weights, size, str(predictor.device), stages, calibration, config.to_dict())
     write_text(folder / REPORT, to_json(result.to_dict()))
     return result
 

@@ -33,6 +33,11 @@ class Calibration(NamedTuple):
     bias: float
     """Above 0 where it saw too little of class 1, the road; 0 for more than two classes."""
 
+    def told(self) -> str:
+        """Return a line about it."""
+        border = f", and the road's get {self.bias:+.3f}" if self.bias else ""
+        return f"Logits are divided by the temperature {self.temperature:.3f}{border}."
+
 
 def mean_of(checkpoints: Sequence[Checkpoint], shares: Sequence[float] = ()) -> Checkpoint:
     """Return the first checkpoint with the mean of all weights (by `shares`; none: all the same).
