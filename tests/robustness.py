@@ -1,0 +1,228 @@
+"""Road IoU of weights on val pictures as other cameras, weathers and recorders would have shown them.
+
+    python tests/robustness.py DATA... [--weights W...] [--pictures 40]
+
+Each change is drawn here, by other means than those of training (`roadseg/dataset/`), of one strength, and
+moves the label with the picture. What lies outside the scene (bars, corners of a fish-eye) counts as no road.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from roadseg.cli import render
+from roadseg.config import InferConfig
+from roadseg.dataset.samples import find_samples, read_pair
+from roadseg.engine.predict import Predictor
+from roadseg.labels import VOID, UInt8Array
+from roadseg.metrics import ConfusionMatrix, scores
+from roadseg.model.checkpoint import find_weights, load_checkpoint
+
+Pair = tuple[UInt8Array, UInt8Array]
+Change = Callable[[UInt8Array, UInt8Array], Pair]
+
+
+def of_pixels(change: Callable[[Any], Any]) -> Change:
+    """A change of the picture alone, in float32."""
+
+    def changed(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
+        return np.clip(change(rgb_HWC.astype(np.float32)), 0, 255).astype(np.uint8), label_HW
+
+    return changed
+
+
+def letterbox(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
+    """Black bars above and below, each an eighth of the height."""
+    bar = label_HW.shape[0] // 8
+    return (
+        np.pad(rgb_HWC, ((bar, bar), (0, 0), (0, 0))),
+        np.pad(label_HW, ((bar, bar), (0, 0))),
+    )
+
+
+def upright(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
+    """A narrow film in a wide one: beside it, the same, enlarged and blurred."""
+    height, width = label_HW.shape
+    bar = width // 2
+    wide_HWC = cv2.resize(rgb_HWC, (width + 2 * bar, 2 * height))[height // 2 : height // 2 + height]
+    wide_HWC = cv2.GaussianBlur(wide_HWC, (0, 0), height / 20)
+    wide_HWC[:, bar : bar + width] = rgb_HWC
+    return np.asarray(wide_HWC, np.uint8), np.pad(label_HW, ((0, 0), (bar, bar)))
+
+
+def written(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
+    """Time, place and speed at the foot, a brand in the corner."""
+    return _put(rgb_HWC.copy(), "2023-08-14 17:42:09  62 km/h  N48.1 E11.5", "DASHCAM PRO"), label_HW
+
+
+def banner(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
+    """The same on a dark strip, which hides the lowest twelfth of the scene."""
+    strip = label_HW.shape[0] // 12
+    covered_HWC, covered_HW = rgb_HWC.copy(), label_HW.copy()
+    covered_HWC[-strip:], covered_HW[-strip:] = 20, 0
+    return _put(covered_HWC, "2023/08/14 17:42:09  GPS 62 km/h", ""), covered_HW
+
+
+def _put(rgb_HWC: UInt8Array, low: str, high: str) -> UInt8Array:
+    height, width = rgb_HWC.shape[:2]
+    for text, place in ((low, (width // 64, height - height // 50)), (high, (width * 3 // 4, height // 14))):
+        size, thick = height / 500, max(1, height // 250)
+        cv2.putText(rgb_HWC, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), thick, cv2.LINE_AA)
+    return rgb_HWC
+
+
+def barrel(bend: float) -> Change:
+    """A wide lens: a pixel at r (in widths) is that at r (1 + bend r^2), scaled to keep the sides."""
+
+    def bent(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
+        height, width = label_HW.shape
+        y, x = (axis.astype(np.float32) for axis in np.mgrid[0:height, 0:width])
+        x, y = x / width - 0.5, y / width - 0.5 * height / width
+        stretch = (1 + bend * (x * x + y * y)) / (1 + bend / 4)
+        where = (x * stretch + 0.5) * width, (y * stretch + 0.5 * height / width) * width
+        return (
+            np.asarray(cv2.remap(rgb_HWC, *where, cv2.INTER_LINEAR), np.uint8),
+            np.asarray(cv2.remap(label_HW, *where, cv2.INTER_NEAREST), np.uint8),
+        )
+
+    return bent
+
+
+def middle(aspect: float) -> Change:
+    """The middle of the picture, so many times as wide as it is high."""
+
+    def cut(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
+        height, width = label_HW.shape
+        half = min(width // 2, round(height * aspect / 2))
+        columns = slice(width // 2 - half, width // 2 + half)
+        return np.ascontiguousarray(rgb_HWC[:, columns]), np.ascontiguousarray(label_HW[:, columns])
+
+    return cut
+
+
+def squeezed(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
+    """Six tenths as high."""
+    size = label_HW.shape[1], label_HW.shape[0] * 6 // 10
+    return (
+        np.asarray(cv2.resize(rgb_HWC, size, interpolation=cv2.INTER_AREA), np.uint8),
+        np.asarray(cv2.resize(label_HW, size, interpolation=cv2.INTER_NEAREST), np.uint8),
+    )
+
+
+def tilted(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
+    """By 12 degrees; what comes from outside is mirrored, and void."""
+    height, width = label_HW.shape
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), 12, 1.15)
+    return (
+        np.asarray(cv2.warpAffine(rgb_HWC, turn, (width, height), borderMode=cv2.BORDER_REFLECT), np.uint8),
+        np.asarray(
+            cv2.warpAffine(label_HW, turn, (width, height), flags=cv2.INTER_NEAREST, borderValue=VOID),
+            np.uint8,
+        ),
+    )
+
+
+def moved(pixel_HWC: Any) -> Any:
+    """Smeared sideways, over 2 % of the width."""
+    side = max(3, round(pixel_HWC.shape[1] / 50))
+    return cv2.blur(pixel_HWC, (side, 1))
+
+
+def rained(pixel_HWC: Any) -> Any:
+    """A streak for each 500 pixels, a fourteenth of the height long."""
+    height, width = pixel_HWC.shape[:2]
+    chance = np.random.default_rng(0)
+    streaks_HW = np.zeros((height, width), np.float32)
+    for _ in range(height * width // 500):
+        x, y = int(chance.integers(width)), int(chance.integers(height))
+        cv2.line(streaks_HW, (x, y), (x + height // 80, y + height // 14), 1.0, 1)
+    return pixel_HWC * 0.85 + 120 * cv2.GaussianBlur(streaks_HW, (3, 3), 0)[..., None]
+
+
+def glare(pixel_HWC: Any) -> Any:
+    """A low sun: a bright spot with a wide halo."""
+    height, width = pixel_HWC.shape[:2]
+    y, x = np.mgrid[0:height, 0:width]
+    spot_HW = np.exp(-(((x / width - 0.6) / 0.25) ** 2) - ((y / height - 0.25) / 0.5) ** 2)
+    return pixel_HWC * 0.8 + 230 * spot_HW[..., None]
+
+
+def pressed(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
+    """A JPEG of quality 10."""
+    data = cv2.imencode(".jpg", rgb_HWC, [cv2.IMWRITE_JPEG_QUALITY, 10])[1]
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8), label_HW
+
+
+def noisy(pixel_HWC: Any) -> Any:
+    """Gaussian, a deviation of 30 levels."""
+    return pixel_HWC + np.random.default_rng(0).normal(0, 30, pixel_HWC.shape)
+
+
+CHANGES: dict[str, Change] = {
+    "as it is": lambda rgb_HWC, label_HW: (rgb_HWC, label_HW),
+    "letterbox": letterbox,
+    "blurred sides": upright,
+    "caption": written,
+    "banner": banner,
+    "barrel": barrel(1.2),
+    "strong barrel": barrel(3.0),
+    "square": middle(1.0),
+    "squeezed": squeezed,
+    "tilted": tilted,
+    "motion": of_pixels(moved),
+    "rain": of_pixels(rained),
+    "glare": of_pixels(glare),
+    "dark": of_pixels(lambda pixel_HWC: 0.1 * pixel_HWC),
+    "bright": of_pixels(lambda pixel_HWC: 1.8 * pixel_HWC),
+    "little contrast": of_pixels(lambda pixel_HWC: 0.3 * pixel_HWC + 120),
+    "grey": of_pixels(lambda pixel_HWC: pixel_HWC.mean(2, keepdims=True).repeat(3, 2)),
+    "blue": of_pixels(lambda pixel_HWC: pixel_HWC * (0.7, 0.9, 1.3)),
+    "yellow": of_pixels(lambda pixel_HWC: pixel_HWC * (1.3, 0.95, 0.6)),
+    "noise": of_pixels(noisy),
+    "JPEG": pressed,
+}
+
+
+def iou(predictor: Predictor, pairs: list[Pair], change: Change) -> float:
+    """Of the road, over all pictures together."""
+    counts = ConfusionMatrix(2)
+    for rgb_HWC, label_HW in pairs:
+        seen_HWC, truth_HW = change(rgb_HWC, label_HW)
+        mask_HW = predictor.predict([np.ascontiguousarray(seen_HWC)])[0]
+        counts.update(torch.from_numpy(mask_HW), torch.from_numpy(truth_HW))
+    return scores(counts, predictor.scheme.classes).iou[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", nargs="+", type=Path)
+    parser.add_argument("--weights", nargs="+", default=["road-small"])
+    parser.add_argument("--pictures", type=int, default=40, help="of each data set, spread over its val part")
+    given = parser.parse_args()
+    cv2.setNumThreads(1)
+    predictors = [
+        Predictor(load_checkpoint(find_weights(Path(name))), InferConfig(device="cpu", classes="road"))
+        for name in given.weights
+    ]
+    rows: dict[str, list[float]] = {name: [] for name in CHANGES}
+    for folder in given.data:
+        samples = find_samples(folder, "val")
+        chosen = samples[:: max(1, len(samples) // given.pictures)][: given.pictures]
+        pairs = [read_pair(sample, predictors[0].scheme) for sample in chosen]
+        for name, change in CHANGES.items():
+            rows[name] += [iou(predictor, pairs, change) for predictor in predictors]
+    heads = [f"{folder.name} {Path(name).stem}" for folder in given.data for name in given.weights]
+    lines = [[name, *(render.percent(score) for score in found)] for name, found in rows.items()]
+    lines.append(
+        ["mean", *(render.percent(float(np.mean(each))) for each in zip(*rows.values(), strict=True))]
+    )
+    render.table("Road IoU %", ["pictures", *heads], lines)
+
+
+if __name__ == "__main__":
+    main()
