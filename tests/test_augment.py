@@ -105,6 +105,16 @@ def test_bars_cover_edges_and_are_labelled_so() -> None:
     assert torch.equal(camera.Bars(9, p=0.0)(image, label)[1], label)
 
 
+def test_lamps_are_light_in_places() -> None:
+    for seed in range(10):
+        torch.manual_seed(seed)
+        light = camera.lamps(120, 240)
+        assert (light.shape, light.dtype) == ((3, 120, 240), torch.float32)
+        assert light.min() >= 0
+        assert light.max() > 40
+        assert (light.amax(0) > 40).float().mean() < 0.3, "most of a night is dark"
+
+
 def test_letters_hide_a_little_and_motion_keeps_the_light() -> None:
     image = pair(200, 400)[0].as_subclass(Tensor)
     for seed in range(20):

@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import functional as F
 
 from roadseg.config import AugmentStrength
 from roadseg.dataset.cabin import Bonnet, reflection
-from roadseg.dataset.camera import Bars, Lens, caption, motion_blur, precipitation
+from roadseg.dataset.camera import Bars, Lens, caption, lamps, motion_blur, precipitation
 from roadseg.dataset.chance import log_uniform, side_of_a_line, to_uint8, uniform
 from roadseg.labels import VOID
 
@@ -161,13 +161,14 @@ def veil(image_CHW: Tensor) -> Tensor:
 
 
 def darkness(image_CHW: Tensor) -> Tensor:
-    """Dusk to night: little light, a colour cast, own headlamps on the lower middle, and noise."""
+    """Dusk to night: little light, a colour cast, own headlamps on the lower middle, other lamps, noise."""
     height, width = image_CHW.shape[-2:]
     y, x = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
     lamp_HW = torch.exp(-((y - uniform(0.3, 0.8)) ** 2 / 0.3 + (x - uniform(-0.2, 0.2)) ** 2 / 0.5))
     light_HW = uniform(0.08, 0.4) + uniform(0.0, 0.5) * lamp_HW
     cast_C11 = torch.tensor([uniform(0.8, 1.2), uniform(0.85, 1.05), uniform(0.7, 1.1)])[:, None, None]
-    return to_uint8(image_CHW * light_HW * cast_C11 + torch.randn(image_CHW.shape) * uniform(1, 8))
+    dark_CHW = image_CHW * light_HW * cast_C11 + torch.randn(image_CHW.shape) * uniform(1, 8)
+    return to_uint8(dark_CHW + lamps(height, width) if uniform(0, 1) < 0.6 else dark_CHW)
 
 
 def shadows(image_CHW: Tensor) -> Tensor:
@@ -208,7 +209,7 @@ def make_augmentation(
             PictureTransform(veil, p=0.06 * often),
             PictureTransform(precipitation, p=0.06 * often),
             PictureTransform(reflection, p=0.08 * often),
-            PictureTransform(darkness, p=0.05 * often),
+            PictureTransform(darkness, p=0.08 * often),
             v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 2.0))], p=0.08 * often),
             PictureTransform(motion_blur, p=0.08 * often),
             PictureTransform(low_resolution, p=0.08 * often),

@@ -22,6 +22,8 @@ _FONTS: Final = (
     cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_PLAIN, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX
 )  # fmt: skip
 _CAPTION_COLORS: Final = ((255, 255, 255), (255, 230, 0), (255, 140, 0), (255, 30, 30), (0, 255, 60))
+# White, yellow (sodium), red, green.
+_LAMPS: Final = ((1.0, 1.0, 0.95), (1.0, 0.95, 0.8), (1.0, 0.7, 0.3), (1.0, 0.15, 0.1), (0.2, 1.0, 0.6))
 _CHARACTERS: Final = string.digits * 3 + string.ascii_letters + " :/-.,"
 
 
@@ -157,6 +159,27 @@ def precipitation(image_CHW: Tensor) -> Tensor:
     grey = uniform(0, 0.3)
     faded_CHW = image_CHW * (1 - grey) + 150 * grey
     return to_uint8(faded_CHW + torch.from_numpy(streaks_HW) * uniform(20, 140))
+
+
+def lamps(height: int, width: int) -> Tensor:
+    """Light to add at night, CHW float32: lamps of all sizes with halos, some mirrored by a wet road.
+
+    They lie about a horizon of random height; as lenses and dirty screens spread it, light falls off in two
+    bells, a narrow and a wide one.
+    """
+    spots_HWC = np.zeros((height, width, 3), np.float32)
+    horizon = uniform(0.25, 0.55)
+    for _ in range(int(uniform(2, 25))):
+        far = uniform(0, 1)  # near lamps are larger, and further from the horizon
+        place = int(uniform(0, width)), int(height * (horizon + (1 - far) * uniform(-0.25, 0.12)))
+        color = [part * uniform(100, 400) for part in _any_of(_LAMPS)]
+        cv2.circle(spots_HWC, place, round(height * (0.004 + 0.02 * (1 - far) * uniform(0, 1))), color, -1)
+    halo_HWC = cv2.GaussianBlur(spots_HWC, (0, 0), height * log_uniform(0.008, 0.05))
+    light_HWC = cv2.GaussianBlur(spots_HWC, (0, 0), 0.8) + halo_HWC * uniform(0.3, 1.5)
+    if uniform(0, 1) < 0.4:
+        wet_HWC = cv2.blur(spots_HWC, (1, 2 * round(height * uniform(0.05, 0.2)) + 1))
+        light_HWC += np.roll(wet_HWC, round(height * 0.15), 0) * uniform(0.5, 2.0)
+    return torch.from_numpy(light_HWC).permute(2, 0, 1)
 
 
 def _line(length: float, degrees: float) -> NDArray[np.float32]:
