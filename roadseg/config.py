@@ -380,7 +380,10 @@ class TrainConfig(_Plain):
     imgsz: int = 512
     """Longer side of a picture as the network sees it."""
     crop: int | None = None
-    """Width of a training crop, which is half as high; None: imgsz. Smaller crops train faster."""
+    """Width of a training crop that is half as high; None: imgsz. Smaller crops train faster.
+
+    With `augment` strong, half of the steps have crops of 4:3 or 1:1 of as many pixels.
+    """
     lr: float = 2e-3
     """Highest learning rate, after the warm-up."""
     weight_decay: float = 1e-2

@@ -115,8 +115,8 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path, batch: int) -> 
 
 
 def test_the_parts_of_all_ranks_are_the_batches_of_one_process() -> None:
-    one = EpochSampler(23, seed=3)
-    parts = [EpochSampler(23, 3, rank, ranks=2, batch=2, batches=2) for rank in range(2)]
+    one = EpochSampler(23, seed=3, step=8)
+    parts = [EpochSampler(23, 3, rank, ranks=2, batch=2, batches=2, step=4) for rank in range(2)]
     for epoch in (1, 2):
         for sampler in (one, *parts):
             sampler.epoch = epoch

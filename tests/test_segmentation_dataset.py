@@ -9,7 +9,7 @@ import torch
 from conftest import street, write_png
 
 from roadseg.config import Cache
-from roadseg.dataset.augment import make_augmentation
+from roadseg.dataset.augment import crop_sizes, make_augmentation
 from roadseg.dataset.samples import find_samples
 from roadseg.dataset.segmentation import (
     EpochSampler,
@@ -27,7 +27,7 @@ ROAD = get_scheme("road")
 
 def dataset(root: Path, seed: int = 0) -> SegmentationDataset:
     return SegmentationDataset(
-        find_samples(root, "train"), ROAD, 64, make_augmentation("strong", 64, (32, 64)), seed
+        find_samples(root, "train"), ROAD, 64, [make_augmentation("strong", 64, (32, 64))], seed
     )
 
 
@@ -38,7 +38,7 @@ def test_a_cache_changes_nothing(cityscapes: Path, tmp_path: Path, kind: Cache) 
     cached.fill_cache(kind, tmp_path / "cache", lambda done, total: calls.append((done, total)))
     assert calls[-1] == (6, 6)
     for epoch, index in [(1, 0), (1, 5), (2, 0)]:
-        for a, b in zip(plain[epoch, index], cached[epoch, index], strict=True):
+        for a, b in zip(plain[epoch, 0, index], cached[epoch, 0, index], strict=True):
             assert torch.equal(a, b)
 
 
@@ -74,7 +74,7 @@ def test_a_damaged_disk_cache_is_made_again(
     assert len(notes) == 1
     assert "made again" in notes[0]
     assert path.read_bytes() == whole
-    assert torch.equal(again[1, 5][0], dataset(cityscapes)[1, 5][0])
+    assert torch.equal(again[1, 0, 5][0], dataset(cityscapes)[1, 0, 5][0])
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, DatasetError])
@@ -99,12 +99,12 @@ def test_a_cache_that_cannot_be_written_says_what_to_do(cityscapes: Path, tmp_pa
 def test_an_item_depends_on_seed_epoch_and_index_alone(cityscapes: Path) -> None:
     one, other = dataset(cityscapes), dataset(cityscapes, seed=1)
     before = torch.random.get_rng_state()
-    first = one[1, 0][0]
+    first = one[1, 0, 0][0]
     assert torch.equal(torch.random.get_rng_state(), before), "the global generator is left alone"
     torch.rand(17)
-    assert torch.equal(one[1, 0][0], first)
-    assert not torch.equal(one[2, 0][0], first)
-    assert not torch.equal(other[1, 0][0], first)
+    assert torch.equal(one[1, 0, 0][0], first)
+    assert not torch.equal(one[2, 0, 0][0], first)
+    assert not torch.equal(other[1, 0, 0][0], first)
 
 
 def test_an_epoch_has_every_index_once_in_its_own_order() -> None:
@@ -113,10 +113,35 @@ def test_an_epoch_has_every_index_once_in_its_own_order() -> None:
     for epoch in (1, 2, 1):
         sampler.epoch = epoch
         keys = list(sampler)
-        assert {e for e, _ in keys} == {epoch}
-        orders.append([i for _, i in keys])
+        assert {e for e, _, _ in keys} == {epoch}
+        orders.append([i for _, _, i in keys])
     assert sorted(orders[0]) == list(range(50))
     assert orders[0] == orders[2] != orders[1]
+
+
+def test_a_step_has_one_size_of_crop_and_epochs_have_all(cityscapes: Path) -> None:
+    crops = crop_sizes("strong", 128)
+    assert crops == [(64, 128), (64, 128), (64, 96), (96, 96)]
+    assert crop_sizes("strong", 512) == [(256, 512), (256, 512), (320, 416), (352, 352)]
+    assert crop_sizes("light", 512) == crop_sizes("none", 512) == [(256, 512)]
+    data = SegmentationDataset(
+        find_samples(cityscapes, "train"),
+        ROAD,
+        128,
+        [make_augmentation("strong", 128, crop) for crop in crops],
+        seed=0,
+    )
+    sampler = EpochSampler(len(data), seed=0, step=2)
+    seen: list[tuple[int, int]] = []
+    for sampler.epoch in range(1, 8):
+        shapes: dict[int, set[tuple[int, ...]]] = {}
+        for key in sampler:
+            shapes.setdefault(key[1], set()).add(tuple(data[key][1].shape))
+        assert list(shapes) == [0, 1, 2]
+        for only in shapes.values():
+            (shape,) = only
+            seen.append(shape)
+    assert set(seen) == set(crops)
 
 
 def test_large_pictures_are_kept_smaller_and_labels_stay_labels(tmp_path: Path) -> None:

@@ -176,6 +176,24 @@ def shadows(image_CHW: Tensor) -> Tensor:
     return to_uint8(image_CHW * (1 - uniform(0.3, 0.7) * side_of_a_line(*image_CHW.shape[-2:])))
 
 
+def crop_sizes(strength: AugmentStrength, width: int) -> list[tuple[int, int]]:
+    """Return the sizes (height, width) of the crops that steps draw from, `width` being that of the first.
+
+    `strong` has crops of 4:3 and 1:1 in half of its steps, too, of about as many pixels: of pictures that are
+    higher than 2:1 a network that saw no such crop misses road at their foot.
+    """
+    wide = (width // 2, width)
+    if strength != "strong":
+        return [wide]
+    sides = [(width * (rows / 2) ** 0.5, width * (0.5 / rows) ** 0.5) for rows in (0.75, 1.0)]
+    return [wide, wide, *((_to_32(height), _to_32(across)) for height, across in sides)]
+
+
+def _to_32(side: float) -> int:
+    """To the nearest multiple of 32, which the networks' strides divide."""
+    return max(32, 32 * round(side / 32))
+
+
 def make_augmentation(
     strength: AugmentStrength,
     imgsz: int,

@@ -29,6 +29,8 @@ from roadseg.media.resize import fit_size, resize_rgb
 UInt8 = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 Pair = tuple[UInt8, UInt8]
+Key = tuple[int, int, int]
+"""Of an item: epoch (from 1), step in it (from 0), and index among the samples."""
 
 # Pictures are kept up to this much larger than the network sees them, so that zooming in stays sharp.
 CACHE_MARGIN = 1.25
@@ -123,14 +125,20 @@ def require_good_labels(
 class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
     """Samples as (image_CHW uint8 RGB, label_HW uint8 with void 255), augmented.
 
-    An item's key is (epoch, index): with the seed it fixes every random choice of its augmentation, whatever
-    worker makes it and whether or not the run was interrupted before.
+    An item's key is (epoch, step, index): with the seed it fixes every random choice of its augmentation,
+    whatever worker makes it and whether or not the run was interrupted before.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], scheme: LabelScheme, imgsz: int, transform: v2.Transform, seed: int
+        self,
+        samples: Sequence[Sample],
+        scheme: LabelScheme,
+        imgsz: int,
+        transforms: Sequence[v2.Transform],
+        seed: int,
     ) -> None:
-        self.samples, self.scheme, self.transform, self.seed = list(samples), scheme, transform, seed
+        """transforms: those to crops of one size each; every step draws one of them for all of its items."""
+        self.samples, self.scheme, self.transforms, self.seed = list(samples), scheme, transforms, seed
         self.side = round(imgsz * CACHE_MARGIN)
         self._pairs: Sequence[Pair] | None = None
 
@@ -176,12 +184,13 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
                 digest.update(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
         return digest.hexdigest()[:20]
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        epoch, index = key
+    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
+        epoch, step, index = key
+        transform = self.transforms[_mix(self.seed, epoch, "step", step) % len(self.transforms)]
         rgb_HWC, label_HW = self._pairs[index] if self._pairs is not None else self._read(index)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_mix(self.seed, epoch, index))
-            image, label = self.transform(
+            image, label = transform(
                 # A copy: the cache's arrays may be read-only, which torch warns about.
                 tv_tensors.Image(torch.from_numpy(rgb_HWC.copy()).permute(2, 0, 1)),
                 tv_tensors.Mask(torch.from_numpy(label_HW.copy())),
@@ -189,34 +198,43 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
         return image.as_subclass(Tensor).contiguous(), label.as_subclass(Tensor).contiguous()
 
 
-def _mix(*numbers: int) -> int:
-    """One well-spread 63-bit seed out of several numbers."""
-    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+def _mix(*parts: int | str) -> int:
+    """One well-spread 63-bit seed out of several parts."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Every index once an epoch, as (epoch, index), in an order that seed and epoch alone decide.
+class EpochSampler(Sampler[Key]):
+    """Every index once an epoch, as (epoch, step, index), in an order that seed and epoch alone decide.
 
     Several ranks share that order: of each `ranks * batch` indices in a row every rank has `batch`, so that
     together their batches are the batch of one process. What is left over of `batches` such rows is left out.
+    A step has `step` indices of each rank.
     """
 
     def __init__(
-        self, length: int, seed: int, rank: int = 0, ranks: int = 1, batch: int = 1, batches: int = 1
+        self,
+        length: int,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+        batch: int = 1,
+        batches: int = 1,
+        step: int = 1,
     ) -> None:
-        self.length, self.seed, self.epoch = length, seed, 0
+        self.length, self.seed, self.step, self.epoch = length, seed, step, 0
         self.rank, self.ranks, self.batch = rank, ranks, batch
         self.used = length - length % (ranks * batch * batches)
 
     def __len__(self) -> int:
         return self.used // self.ranks
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[Key]:
         generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch))
         order = torch.randperm(self.length, generator=generator)[: self.used]
-        for index in order.view(-1, self.ranks, self.batch)[:, self.rank].flatten().tolist():
-            yield self.epoch, index
+        own = order.view(-1, self.ranks, self.batch)[:, self.rank].flatten().tolist()
+        for place, index in enumerate(own):
+            yield self.epoch, place // self.step, index
 
 
 class _DiskPairs(Sequence[Pair]):

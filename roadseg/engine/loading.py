@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from roadseg.config import TrainConfig
-from roadseg.dataset.augment import make_augmentation
+from roadseg.dataset.augment import crop_sizes, make_augmentation
 from roadseg.dataset.samples import Sample
 from roadseg.dataset.segmentation import EpochSampler, SegmentationDataset, own_car_class, rest_class
 from roadseg.engine.distributed import Group
@@ -31,16 +31,18 @@ class Batches:
         device: torch.device,
     ) -> None:
         """ConfigError: several processes or batches share a step, and there are too few samples for one."""
-        width = config.crop or config.imgsz
-        augmentation = make_augmentation(
-            config.augment, config.imgsz, (width // 2, width), own_car_class(scheme), rest_class(scheme)
-        )
-        self.dataset = SegmentationDataset(samples, scheme, config.imgsz, augmentation, config.seed)
+        special = own_car_class(scheme), rest_class(scheme)
+        augmentations = [
+            make_augmentation(config.augment, config.imgsz, crop, *special)
+            for crop in crop_sizes(config.augment, config.crop or config.imgsz)
+        ]
+        self.dataset = SegmentationDataset(samples, scheme, config.imgsz, augmentations, config.seed)
         self.accumulate = config.accumulate
-        self.sampler = EpochSampler(len(samples), config.seed)
+        step = config.batch_size * config.accumulate
+        self.sampler = EpochSampler(len(samples), config.seed, step=step)
         if group.size * config.accumulate > 1:
             self.sampler = EpochSampler(
-                len(samples), config.seed, group.rank, group.size, config.batch_size, config.accumulate
+                len(samples), config.seed, group.rank, group.size, config.batch_size, config.accumulate, step
             )
             if not len(self.sampler):
                 raise ConfigError(

@@ -79,7 +79,7 @@ def train(
         int, typer.Option(help="Longer side of a picture as the network sees it.")
     ] = TrainConfig.imgsz,
     crop: Annotated[
-        int | None, typer.Option(help="Width of a training crop (half as high); default: imgsz.")
+        int | None, typer.Option(help="Width of a training crop of half the height; default: imgsz.")
     ] = None,
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = TrainConfig.lr,
     weight_decay: Annotated[float, typer.Option()] = TrainConfig.weight_decay,
