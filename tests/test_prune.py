@@ -391,7 +391,7 @@ def weights(tmp_path: Path) -> Path:
 def test_the_command_and_all_that_reads_its_result(cityscapes: Path, tmp_path: Path, weights: Path) -> None:
     out = tmp_path / "run"
     command = ("prune", "--weights", weights, "--data", cityscapes, "--out", out, *QUICK)
-    done = run(*command, "--keep", "0.6", "--epochs", "2", "--json")
+    done = run(*command, "--keep", "0.6", "--epochs", "2", "--augment", "light", "--json")
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert json.loads((out / "prune.json").read_text()) == report
@@ -415,6 +415,7 @@ def test_the_command_and_all_that_reads_its_result(cityscapes: Path, tmp_path: P
     _, whole = calibrate(load_checkpoint(out / "best.pt"), val, device="cpu")
     assert report["calibration"] == pytest.approx(whole._asdict())
     assert best.recipe["teacher"] == str(weights)
+    assert best.recipe["augment"] == "light"
     assert load_checkpoint(out / "pruned.pt").parts == []
 
     again = run(*command, "--keep", "0.6")

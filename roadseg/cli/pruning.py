@@ -5,7 +5,7 @@ from pathlib import Path
 from roadseg.cli import render
 from roadseg.cli.checking import data_folders
 from roadseg.cli.training import TrainDisplay
-from roadseg.config import PruneConfig, TrainConfig
+from roadseg.config import AugmentStrength, PruneConfig, TrainConfig
 from roadseg.engine.prune import PruneResult, prune_network
 from roadseg.engine.runs import new_folder
 from roadseg.model.checkpoint import find_weights, load_checkpoint
@@ -17,6 +17,7 @@ def run_prune(
     dataset: str | None,
     out: Path | None,
     config: PruneConfig,
+    augment: AugmentStrength,
     imgsz: int | None,
     crop: int | None,
     batch_size: int,
@@ -38,6 +39,7 @@ def run_prune(
         teacher=str(source),
         epochs=max(1, config.epochs),
         lr=config.lr,
+        augment=augment,
         warmup_epochs=min(1.0, 0.1 * config.epochs),
         imgsz=checkpoint.imgsz if imgsz is None else imgsz,
         crop=crop,

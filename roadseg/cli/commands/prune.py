@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from roadseg.cli import options
-from roadseg.config import PruneConfig, TrainConfig
+from roadseg.config import AugmentStrength, PruneConfig, TrainConfig
 
 
 def prune(
@@ -26,6 +26,9 @@ def prune(
         int, typer.Option(help="Of finetuning, with the whole network as teacher; 0: none.")
     ] = PruneConfig.epochs,
     lr: Annotated[float, typer.Option(help="Highest learning rate of the finetuning.")] = PruneConfig.lr,
+    augment: Annotated[
+        AugmentStrength, typer.Option(help="light: nearer to the data at hand; strong: to other roads.")
+    ] = TrainConfig.augment,
     imgsz: options.Imgsz = None,
     crop: Annotated[int | None, typer.Option(help="Width of a training crop; default: imgsz.")] = None,
     batch_size: options.BatchSize = TrainConfig.batch_size,
@@ -41,5 +44,19 @@ def prune(
     from roadseg.cli.pruning import run_prune
 
     run_prune(
-        weights, data, dataset, out, config, imgsz, crop, batch_size, workers, device, amp, seed, json, quiet
+        weights,
+        data,
+        dataset,
+        out,
+        config,
+        augment,
+        imgsz,
+        crop,
+        batch_size,
+        workers,
+        device,
+        amp,
+        seed,
+        json,
+        quiet,
     )
