@@ -1,6 +1,7 @@
 """Speed of training (`make bench`): `train` against the loop that people write, at 2048x1024.
 
-Both see the same pictures, augmentation, network, loss, optimizer and batches. The plain loop is
+Both see the same pictures, augmentation, network, loss, optimizer and batches, but for the shape of crops,
+which `train` draws for each step, of as many pixels. The plain loop is
 torchvision's Cityscapes data set in a DataLoader: it decodes each picture anew in every epoch.
 ROADSEG_REALDATA=DIR takes the pictures from DIR/cityscapes; without it rendered ones stand in. Either way
 they are enlarged to full size.

@@ -14,11 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 
 from roadseg.cli import render
 from roadseg.config import InferConfig
 from roadseg.dataset.samples import find_samples, read_pair
 from roadseg.engine.predict import Predictor
+from roadseg.engine.sources import evenly
 from roadseg.labels import VOID, UInt8Array
 from roadseg.metrics import ConfusionMatrix, scores
 from roadseg.model.checkpoint import find_weights, load_checkpoint
@@ -70,21 +72,27 @@ def banner(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
 
 def _put(rgb_HWC: UInt8Array, low: str, high: str) -> UInt8Array:
     height, width = rgb_HWC.shape[:2]
-    for text, place in ((low, (width // 64, height - height // 50)), (high, (width * 3 // 4, height // 14))):
-        size, thick = height / 500, max(1, height // 250)
-        cv2.putText(rgb_HWC, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), thick, cv2.LINE_AA)
-    return rgb_HWC
+    picture = Image.fromarray(rgb_HWC)
+    font = ImageFont.load_default(height / 18)
+    for text, place in ((low, (width / 64, height * 0.93)), (high, (width * 0.74, height / 50))):
+        ImageDraw.Draw(picture).text(place, text, (255, 255, 255), font)
+    return np.asarray(picture, np.uint8)
 
 
-def barrel(bend: float) -> Change:
-    """A wide lens: a pixel at r (in widths) is that at r (1 + bend r^2), scaled to keep the sides."""
+def fish_eye(degrees: float) -> Change:
+    """A lens whose picture is so many degrees wide, and as far from its middle as the angle of what it shows.
+
+    It is enlarged such that the sides of the straight picture stay where they are.
+    """
 
     def bent(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
         height, width = label_HW.shape
         y, x = (axis.astype(np.float32) for axis in np.mgrid[0:height, 0:width])
-        x, y = x / width - 0.5, y / width - 0.5 * height / width
-        stretch = (1 + bend * (x * x + y * y)) / (1 + bend / 4)
-        where = (x * stretch + 0.5) * width, (y * stretch + 0.5 * height / width) * width
+        x, y = x - width / 2, y - height / 2
+        angle = np.maximum(np.hypot(x, y), 1e-3) / (width / 2) * np.radians(degrees / 2)
+        stretch = np.tan(np.minimum(angle, 1.5)) / np.tan(np.radians(degrees / 2)) / angle
+        stretch *= np.radians(degrees / 2)
+        where = (x * stretch + width / 2).astype(np.float32), (y * stretch + height / 2).astype(np.float32)
         return (
             np.asarray(cv2.remap(rgb_HWC, *where, cv2.INTER_LINEAR), np.uint8),
             np.asarray(cv2.remap(label_HW, *where, cv2.INTER_NEAREST), np.uint8),
@@ -169,8 +177,8 @@ CHANGES: dict[str, Change] = {
     "blurred sides": upright,
     "caption": written,
     "banner": banner,
-    "barrel": barrel(1.2),
-    "strong barrel": barrel(3.0),
+    "wide lens": fish_eye(100),
+    "fish-eye": fish_eye(140),
     "square": middle(1.0),
     "squeezed": squeezed,
     "tilted": tilted,
@@ -211,8 +219,7 @@ def main() -> None:
     ]
     rows: dict[str, list[float]] = {name: [] for name in CHANGES}
     for folder in given.data:
-        samples = find_samples(folder, "val")
-        chosen = samples[:: max(1, len(samples) // given.pictures)][: given.pictures]
+        chosen = evenly(find_samples(folder, "val"), given.pictures)
         pairs = [read_pair(sample, predictors[0].scheme) for sample in chosen]
         for name, change in CHANGES.items():
             rows[name] += [iou(predictor, pairs, change) for predictor in predictors]

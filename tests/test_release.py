@@ -66,6 +66,19 @@ def test_the_calibration_that_made_the_labels_is_found(temperature: float, bias:
     assert fitted.bias == pytest.approx(bias, abs=0.03)
 
 
+def test_a_calibration_stays_finite_where_little_is_to_be_learnt() -> None:
+    right = torch.tensor([0, 1] * 500)
+    sure = torch.stack([-right.double(), right.double()], 1) * 4  # told apart without a fault
+    for logits in (sure, sure + torch.tensor([30.0, 0.0])):
+        fitted = fit_calibration(logits, right)
+        assert 0.2 < fitted.temperature < 2
+        margin = (logits[:, 1] - logits[:, 0]) / fitted.temperature + fitted.bias
+        assert torch.equal(margin > 0, right == 1)
+        assert margin.abs().max() < 30
+    assert 1 < fit_calibration(sure, 1 - right).temperature < math.inf, "always wrong: it can only doubt"
+    assert fit_calibration(sure, torch.zeros(1000, dtype=torch.long)) == (1, 0), "one class alone"
+
+
 def test_calibrating_two_classes_moves_their_border(cityscapes: Path) -> None:
     sure = tiny_checkpoint()
     torch.nn.init.normal_(sure.model.head.weight, std=3.0)

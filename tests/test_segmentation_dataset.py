@@ -123,6 +123,7 @@ def test_a_step_has_one_size_of_crop_and_epochs_have_all(cityscapes: Path) -> No
     crops = crop_sizes("strong", 128)
     assert crops == [(64, 128), (64, 128), (64, 96), (96, 96)]
     assert crop_sizes("strong", 512) == [(256, 512), (256, 512), (320, 416), (352, 352)]
+    assert crop_sizes("strong", 96) == [(48, 96)]
     assert crop_sizes("light", 512) == crop_sizes("none", 512) == [(256, 512)]
     data = SegmentationDataset(
         find_samples(cityscapes, "train"),

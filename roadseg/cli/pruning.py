@@ -6,7 +6,7 @@ from roadseg.cli import render
 from roadseg.cli.checking import data_folders
 from roadseg.cli.training import TrainDisplay
 from roadseg.config import AugmentStrength, PruneConfig, TrainConfig
-from roadseg.engine.prune import PruneResult, prune_network
+from roadseg.engine.prune import FINETUNED, PruneResult, prune_network
 from roadseg.engine.runs import new_folder
 from roadseg.model.checkpoint import find_weights, load_checkpoint
 
@@ -83,5 +83,5 @@ def _show(result: PruneResult) -> None:
             markup=False,
         )
     if result.calibration:
-        render.note(f"Finetuned, it is calibrated on the val parts. {result.calibration.told()}")
+        render.note(f"{FINETUNED} is calibrated on the val parts. {result.calibration.told()}")
     render.out.print(f"Weights: {result.weights}", markup=False)

@@ -1,8 +1,9 @@
 """Augmentation: joint transforms of picture and label, on torchvision.transforms.v2 and tv_tensors.
 
 A picture is a `tv_tensors.Image` CHW uint8 RGB, its label a `tv_tensors.Mask` HW uint8. Labels are only ever
-moved by nearest-neighbour filters, and what comes from outside the picture is void. All randomness comes from
-torch's global generator, which the data set seeds for each picture and epoch.
+moved by nearest-neighbour filters, and what comes from outside the picture is void, or of the class of all
+the rest where it is as dark as behind a fish-eye. All randomness comes from torch's global generator, which
+the data set seeds for each picture and epoch.
 """
 
 from collections.abc import Callable
@@ -180,10 +181,11 @@ def crop_sizes(strength: AugmentStrength, width: int) -> list[tuple[int, int]]:
     """Return the sizes (height, width) of the crops that steps draw from, `width` being that of the first.
 
     `strong` has crops of 4:3 and 1:1 in half of its steps, too, of about as many pixels: of pictures that are
-    higher than 2:1 a network that saw no such crop misses road at their foot.
+    higher than 2:1 a network that saw no such crop misses road at their foot. Below a width of 128 there are
+    too few strides of 32 to choose from.
     """
     wide = (width // 2, width)
-    if strength != "strong":
+    if strength != "strong" or width < 128:
         return [wide]
     sides = [(width * (rows / 2) ** 0.5, width * (0.5 / rows) ** 0.5) for rows in (0.75, 1.0)]
     return [wide, wide, *((_to_32(height), _to_32(across)) for height, across in sides)]
@@ -191,7 +193,7 @@ def crop_sizes(strength: AugmentStrength, width: int) -> list[tuple[int, int]]:
 
 def _to_32(side: float) -> int:
     """To the nearest multiple of 32, which the networks' strides divide."""
-    return max(32, 32 * round(side / 32))
+    return 32 * round(side / 32)
 
 
 def make_augmentation(

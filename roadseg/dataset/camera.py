@@ -172,7 +172,8 @@ def lamps(height: int, width: int) -> Tensor:
     for _ in range(int(uniform(2, 25))):
         far = uniform(0, 1)  # near lamps are larger, and further from the horizon
         place = int(uniform(0, width)), int(height * (horizon + (1 - far) * uniform(-0.25, 0.12)))
-        color = [part * uniform(100, 400) for part in _any_of(_LAMPS)]
+        strength = uniform(100, 400)
+        color = [part * strength for part in _any_of(_LAMPS)]
         cv2.circle(spots_HWC, place, round(height * (0.004 + 0.02 * (1 - far) * uniform(0, 1))), color, -1)
     halo_HWC = cv2.GaussianBlur(spots_HWC, (0, 0), height * log_uniform(0.008, 0.05))
     light_HWC = cv2.GaussianBlur(spots_HWC, (0, 0), 0.8) + halo_HWC * uniform(0.3, 1.5)

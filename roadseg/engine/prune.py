@@ -119,13 +119,14 @@ def prune_network(
     if config.epochs and not config.unstructured:
         try:
             run_trainer(Trainer(finetuning, sources, folder, listener, start=pruned))
+            best, calibration = _calibrated(folder / "best.pt", finetuning, sources, listener)
+            best.scores = _scores(Predictor(best, infer), sources, finetuning, listener)
         except KeyboardInterrupt as error:
-            error.add_note("Before and after are compared at the end of prune alone; eval scores each.")
+            error.add_note(
+                f"Before and after are compared, and {FINETUNED} is made, at the end of prune alone. Of a "
+                "best.pt that is there, eval tells the scores, and release makes calibrated weights."
+            )
             raise
-        best = replace(load_checkpoint(folder / "best.pt"), training=None)
-        held_out = [sample for source in sources for sample in source.val]
-        best, calibration = calibrate(best, held_out, device=finetuning.device, progress=listener.calibrating)
-        best.scores = _scores(Predictor(best, infer), sources, finetuning, listener)
         save_checkpoint(best, folder / FINETUNED)
         found.append(("finetuned", best, best.scores))
         if fmean(best.scores.values()) >= fmean(pruned.scores.values()):
@@ -168,6 +169,18 @@ def _losses(
         return value
 
     return [partial(of, number, *batch) for number, batch in enumerate(judged, 1)]
+
+
+def _calibrated(
+    path: Path, finetuning: TrainConfig, sources: Sequence[Source], listener: TrainListener
+) -> tuple[Checkpoint, Calibration]:
+    return calibrate(
+        replace(load_checkpoint(path), training=None),
+        [sample for source in sources for sample in source.val],
+        device=finetuning.device,
+        amp=finetuning.amp,
+        progress=listener.calibrating,
+    )
 
 
 def _scores(
