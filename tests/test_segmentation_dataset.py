@@ -96,7 +96,7 @@ def test_a_cache_that_cannot_be_written_says_what_to_do(cityscapes: Path, tmp_pa
         dataset(cityscapes).fill_cache("disk", tmp_path / "cache")
 
 
-def test_an_item_depends_on_seed_epoch_and_index_alone(cityscapes: Path) -> None:
+def test_an_item_depends_on_seed_and_key_alone(cityscapes: Path) -> None:
     one, other = dataset(cityscapes), dataset(cityscapes, seed=1)
     before = torch.random.get_rng_state()
     first = one[1, 0, 0][0]
