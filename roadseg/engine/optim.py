@@ -28,8 +28,8 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
         ]
     groups = [group for group in groups if group["params"]]
     if config.optimizer == "sgd":
-        return SGD(groups, lr=config.lr, momentum=0.9, nesterov=True)
-    return (AdamW if config.optimizer == "adamw" else Adam)(groups, lr=config.lr)
+        return SGD(groups, lr=config.lr, momentum=0.9, nesterov=True, fused=True)
+    return (AdamW if config.optimizer == "adamw" else Adam)(groups, lr=config.lr, fused=True)
 
 
 class Schedule:
