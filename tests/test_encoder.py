@@ -11,6 +11,7 @@ from roadseg.config import UNetConfig
 from roadseg.errors import CheckpointError, ConfigError
 from roadseg.model import encoder as encoder_module
 from roadseg.model.encoder import LiteEncoder
+from roadseg.model.relu6 import ReLU6
 from roadseg.model.unet import PretrainedUNet, build_model
 
 LITE0 = "efficientnet_lite0"
@@ -134,3 +135,25 @@ def _normalised(pixels: Tensor) -> Tensor:
         torch.tensor(values).view(1, 3, 1, 1) for values in (encoder_module.RGB_MEAN, encoder_module.RGB_STD)
     )
     return (pixels - mean) / std
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_relu6_is_torchs_and_copies_nothing(training: bool) -> None:
+    x = torch.tensor([-1.0, 0.0, 1e-6, 3.0, 6.0, 7.0, torch.nan]).requires_grad_()
+    results, gradients, kept = [], [], []
+    for layer in (torch.nn.ReLU6(), ReLU6().train(training)):
+        x.grad = None
+        storages: set[int] = set()
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor, storages=storages: (storages.add(tensor.data_ptr()), tensor)[1], lambda t: t
+        ):
+            product = x * 2.0
+            result = layer(product)
+            (result * result).sum().backward()
+        results.append(result.detach())
+        assert x.grad is not None
+        gradients.append(x.grad.clone())
+        kept.append(len(storages))
+    assert torch.equal(results[0].nan_to_num(9), results[1].nan_to_num(9))
+    assert torch.equal(gradients[0].nan_to_num(9), gradients[1].nan_to_num(9))
+    assert kept == [2, 1 if training else 2]  # the input and the result, or the result alone

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from roadseg.errors import CheckpointError
 from roadseg.model.blocks import RGB_MEAN, RGB_STD, ConvNorm
+from roadseg.model.relu6 import ReLU6
 
 # (blocks, kernel, stride, expansion, channels) of lite0's groups; the table of the EfficientNet paper.
 _GROUPS: Final = (
@@ -47,7 +48,7 @@ def _conv(
     assert isinstance(layer.norm, nn.BatchNorm2d)
     layer.norm.eps, layer.norm.momentum = 1e-3, 0.01  # as the weights were trained
     if act:
-        layer.act = nn.ReLU6(inplace=True)
+        layer.act = ReLU6()
     return layer
 
 

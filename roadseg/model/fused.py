@@ -13,11 +13,14 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from roadseg.model.relu6 import ReLU6
+
 # Activation -> what oneDNN calls it, and its numbers.
 ACTIVATIONS: Final[dict[type[nn.Module], tuple[str, list[float]]]] = {
     nn.Identity: ("none", []),
     nn.ReLU: ("relu", []),
-    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),  # of torchvision's networks
+    ReLU6: ("hardtanh", [0.0, 6.0]),
     nn.Hardswish: ("hardswish", []),
 }  # SiLU is slower there: efficientnet_b0 takes 1.35 times as long
 
