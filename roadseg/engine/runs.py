@@ -8,7 +8,6 @@ from typing import Any, Final
 from roadseg.config import TrainConfig
 from roadseg.documents import parse_json
 from roadseg.engine.distributed import ALONE, Group
-from roadseg.engine.heap import keep_freed_memory
 from roadseg.engine.listener import TrainListener, TrainResult
 from roadseg.engine.memory import out_of_memory
 from roadseg.engine.sources import find_sources
@@ -165,8 +164,6 @@ def resume_training(
 
 def run_trainer(trainer: Trainer) -> TrainResult:
     """Run it; what stops it from outside says how to go on."""
-    if trainer.device.type == "cpu":
-        keep_freed_memory()
     try:
         with stopping_in_order():
             return trainer.run()

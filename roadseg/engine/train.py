@@ -19,6 +19,7 @@ from roadseg.engine.device import half_precision
 from roadseg.engine.distributed import ALONE, Group, own_device
 from roadseg.engine.evaluate import Evaluation, scores_document, write_evaluation
 from roadseg.engine.gradients import Gradients
+from roadseg.engine.heap import keep_freed_memory
 from roadseg.engine.initial import initial_model, teacher_model
 from roadseg.engine.listener import TrainListener, TrainResult
 from roadseg.engine.loading import Batches
@@ -94,6 +95,8 @@ class Trainer:
 
     def run(self) -> TrainResult:
         """Train until the epochs are done or the score stops growing."""
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.listener.starting(self.config.epochs)
         unread = [] if self.config.cache != "none" else self.dataset.samples  # a cache reads them anyway
         unread = unread + [sample for source in self.sources for sample in source.val]
