@@ -129,6 +129,7 @@ def test_an_exported_network_is_not_compiled(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # torch 2.11 warns itself
 def test_compiled_masks_are_the_plain_ones_and_the_report_says_how_long_it_took(
     cityscapes: Path, tmp_path: Path
 ) -> None:
