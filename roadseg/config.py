@@ -146,9 +146,6 @@ MODELS: dict[str, UNetConfig] = {
     "base": UNetConfig(
         encoder="efficientnet_lite2", stem_stride=2, widths=(24, 32, 64, 128), depths=(1, 3, 3, 8)
     ),
-    "large": UNetConfig(
-        encoder="efficientnet_lite2", stem_stride=2, widths=(24, 48, 80, 128, 192), depths=(1, 3, 3, 8, 5)
-    ),
     "unet": UNetConfig(
         architecture="classic", widths=(64, 128, 256, 512, 1024), depths=(0,) * 5, skip="concat"
     ),
