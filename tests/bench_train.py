@@ -2,7 +2,8 @@
 
 Both see the same pictures, augmentation, network, loss, optimizer and batches, but for the shape of crops,
 which `train` draws for each step, of as many pixels. The plain loop is
-torchvision's Cityscapes data set in a DataLoader: it decodes each picture anew in every epoch.
+torchvision's Cityscapes data set in a DataLoader: it decodes each picture anew in every epoch, and has its
+memory from the system as torch's user does, where `train` keeps what it frees.
 ROADSEG_REALDATA=DIR takes the pictures from DIR/cityscapes; without it rendered ones stand in. Either way
 they are enlarged to full size.
 """

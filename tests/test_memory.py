@@ -81,9 +81,21 @@ def test_other_errors_are_not_taken_for_it() -> None:
 def test_what_counts_as_out_of_memory() -> None:
     runtime = CheckpointError("net.onnx: ONNX Runtime fails on it")
     runtime.__cause__ = RuntimeError("Failed to allocate memory for requested buffer of size 9")
-    for error in (torch.OutOfMemoryError("CUDA out of memory."), MemoryError(), CPU_ERROR, runtime):
+    onednn = "could not create a primitive"
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+        CPU_ERROR,
+        runtime,
+        RuntimeError(onednn),
+    ):
         assert out_of_memory(error)
-    for error in (CheckpointError("out of memory"), RuntimeError("shape"), ValueError("out of memory")):
+    for error in (
+        CheckpointError("out of memory"),
+        RuntimeError("shape"),
+        ValueError("out of memory"),
+        RuntimeError(f"{onednn} descriptor for a convolution"),
+    ):
         assert not out_of_memory(error)
     # as the libraries really say it
     with pytest.raises(RuntimeError) as caught:

@@ -310,6 +310,39 @@ class Said(TrainListener):
         self.lines.append(text)
 
 
+def test_a_training_keeps_its_memory(
+    cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(train_module, "keep_freed_memory", lambda: asked.append(True))
+    start_training(recipe(cityscapes, epochs=1), tmp_path / "run", TrainListener())
+    assert asked == [True]
+
+
+def test_a_run_of_an_older_version_goes_on_with_todays_optimizer(
+    cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state says that the optimizer is not fused."""
+    kinds: list[Any] = []
+    real = train_module.Trainer._train_epoch
+
+    def note(self: train_module.Trainer, epoch: int) -> Any:
+        kinds.extend(group["fused"] for group in self.optimizer.param_groups)
+        return real(self, epoch)
+
+    start_training(recipe(cityscapes, epochs=1), tmp_path / "run", TrainListener())
+    last = tmp_path / "run" / "last.pt"
+    checkpoint = load_checkpoint(last)
+    assert checkpoint.training is not None
+    for group in checkpoint.training["optimizer"]["param_groups"]:
+        group["fused"] = None
+    checkpoint.recipe["epochs"] = 2
+    save_checkpoint(checkpoint, last)
+    monkeypatch.setattr(train_module.Trainer, "_train_epoch", note)
+    resume_training(tmp_path / "run", TrainListener(), device="cpu", workers=0)
+    assert set(kinds) == {True}
+
+
 def test_batches_that_do_not_fit_are_halved_and_the_steps_stay(
     cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

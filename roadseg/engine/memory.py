@@ -37,6 +37,7 @@ _PHRASES: Final = (
     "bad_alloc",
     "bad allocation",
 )
+_ONEDNN: Final = "could not create a primitive"  # and no more: "... primitive descriptor" is something else
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -46,7 +47,7 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
         return True
     text = str(error).lower()
-    if isinstance(error, RuntimeError) and any(phrase in text for phrase in _PHRASES):
+    if isinstance(error, RuntimeError) and (text == _ONEDNN or any(phrase in text for phrase in _PHRASES)):
         return True
     return error.__cause__ is not None and out_of_memory(error.__cause__)
 

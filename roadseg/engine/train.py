@@ -287,6 +287,8 @@ class Trainer:
             self.average.module.load_state_dict(checkpoint.model.state_dict())
             self.average.n_averaged.fill_(state["average_steps"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["fused"] = True  # which runs of older versions were not; a GradScaler relies on it
         self.history = copy.deepcopy(state["history"])
         self.schedule.load_state_dict(state["schedule"], len(self.history))
         self.scaler.load_state_dict(state["scaler"])
