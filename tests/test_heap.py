@@ -72,5 +72,6 @@ def test_the_users_settings_stay(variables: dict[str, str]) -> None:
 
 def test_under_a_limit_nothing_is_kept() -> None:
     """What is kept would be missing where a batch that did not fit is halved."""
-    limit = "resource.setrlimit(resource.RLIMIT_AS, (1 << 40, resource.getrlimit(resource.RLIMIT_AS)[1]))"
+    limit = """if resource.getrlimit(resource.RLIMIT_AS)[1] == resource.RLIM_INFINITY:
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 40, resource.RLIM_INFINITY))"""
     assert not cleared(True, before=limit)[0]
