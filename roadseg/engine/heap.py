@@ -15,7 +15,7 @@ def keep_freed_memory() -> bool:
     """Have glibc keep freed memory, in this process and those forked from it; return whether it was asked.
 
     By default a large tensor is mapped anew each time, and the system clears its pages one by one: 15 % of
-    the time of an epoch of `base` on two cores, 5 % of one of `small`. The price is a twelfth more memory at
+    the time of an epoch of `base` on two cores, 6 % of one of `small`. The price is a twelfth more memory at
     the peak, and that it stays taken until the process ends. So nothing is done where memory has a limit
     (ulimit -v or -d), which what is kept would come up against when a batch is halved; nor where the user has
     set malloc's variables, nor with another C library (macOS, Windows, musl).
