@@ -1,5 +1,6 @@
 """Augmentation moves picture and label together, never invents a label, and repeats itself from a seed."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from roadseg.config import AugmentStrength
-from roadseg.dataset import augment, cabin, camera, chance
+from roadseg.dataset import augment, cabin, camera, chance, weather
 from roadseg.dataset.augment import RandomView, make_augmentation
 
 CHANGES = [
@@ -18,13 +19,14 @@ CHANGES = [
     augment.low_resolution,
     augment.sharpened,
     augment.jpeg,
-    augment.veil,
+    weather.veil,
     cabin.reflection,
-    augment.darkness,
-    augment.shadows,
+    weather.darkness,
+    weather.shadows,
     camera.caption,
     camera.motion_blur,
-    camera.precipitation,
+    weather.precipitation,
+    weather.wet_ground,
 ]
 
 
@@ -108,7 +110,7 @@ def test_bars_cover_edges_and_are_labelled_so() -> None:
 def test_lamps_are_light_in_places() -> None:
     for seed in range(10):
         torch.manual_seed(seed)
-        light = camera.lamps(120, 240)
+        light = weather.lamps(120, 240)
         assert (light.shape, light.dtype) == ((3, 120, 240), torch.float32)
         assert light.min() >= 0
         assert light.max() > 40
@@ -196,7 +198,7 @@ def test_repaint_changes_the_colour_of_one_class_and_nothing_else() -> None:
     repainted = set()
     for seed in range(30):
         torch.manual_seed(seed)
-        changed, label = augment.Repaint(p=1.0)(image, mask)
+        changed, label = augment.ClassTransform(augment.repaint, p=1.0)(image, mask)
         assert torch.equal(label, mask)
         classes = mask[(changed != image).any(0)].unique().tolist()
         assert len(classes) == 1
@@ -204,8 +206,8 @@ def test_repaint_changes_the_colour_of_one_class_and_nothing_else() -> None:
         repainted.add(classes[0])
     assert repainted == set(mask.unique().tolist()) - {255}, "each class gets its turn"
     void = tv_tensors.Mask(torch.full_like(mask, 255))
-    assert torch.equal(augment.Repaint(p=1.0)(image, void)[0], image)
-    assert torch.equal(augment.Repaint(p=0.0)(image, mask)[0], image)
+    assert torch.equal(augment.ClassTransform(augment.repaint, p=1.0)(image, void)[0], image)
+    assert torch.equal(augment.ClassTransform(augment.repaint, p=0.0)(image, mask)[0], image)
 
 
 def test_reflections_only_add_light() -> None:
@@ -213,3 +215,39 @@ def test_reflections_only_add_light() -> None:
     for seed in range(10):
         torch.manual_seed(seed)
         assert (cabin.reflection(image).int() >= image.int() - 1).all()
+
+
+def test_wet_ground_mirrors_what_stands_above_it() -> None:
+    """A picture that is white above and black below: its ground gets light, and nothing above it changes."""
+    image = torch.zeros(3, 100, 200, dtype=torch.uint8)
+    image[:, :60] = 255
+    dry = image.clone()
+    for seed in range(10):
+        torch.manual_seed(seed)
+        wet = weather.wet_ground(image)
+        assert torch.equal(wet[:, :25], image[:, :25])
+        assert wet[:, 62:].float().mean() > 8
+        assert torch.equal(image, dry), "the picture that came in is left alone"
+
+
+def test_a_change_of_a_class_is_now_and_then_one_of_the_picture() -> None:
+    image, mask = pair()
+    wholes = 0
+    for seed in range(60):
+        torch.manual_seed(seed)
+        changed, _ = augment.ClassTransform(lambda x: 255 - x, p=1.0, whole=0.3)(image, mask)
+        wholes += torch.equal(changed, 255 - image)
+    assert 8 < wholes < 30
+
+
+def test_shadows_darken_one_side_or_lie_dappled() -> None:
+    image = torch.full((3, 200, 400), 200, dtype=torch.uint8)
+    pieces = []
+    for seed in range(20):
+        torch.manual_seed(seed)
+        shaded = weather.shadows(image)
+        assert (shaded <= image).all()
+        dark = (shaded[0] < (int(shaded.min()) + int(shaded.max())) // 2).numpy().astype(np.uint8)
+        pieces.append(cv2.connectedComponents(dark)[0] - 1)
+    assert min(pieces) == 1
+    assert max(pieces) > 20

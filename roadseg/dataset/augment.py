@@ -18,8 +18,9 @@ from torchvision.transforms.v2 import functional as F
 
 from roadseg.config import AugmentStrength
 from roadseg.dataset.cabin import Bonnet, reflection
-from roadseg.dataset.camera import Bars, Lens, caption, lamps, motion_blur, precipitation
-from roadseg.dataset.chance import log_uniform, side_of_a_line, to_uint8, uniform
+from roadseg.dataset.camera import Bars, Lens, caption, motion_blur
+from roadseg.dataset.chance import any_of, log_uniform, to_uint8, uniform
+from roadseg.dataset.weather import darkness, precipitation, shadows, veil, wet_ground
 from roadseg.labels import VOID
 
 # What lies outside a picture looks like ImageNet's mean colour, which the network normalises to about 0.
@@ -66,32 +67,31 @@ class RandomView(v2.Transform):
         return F.resized_crop(inpt, **box, size=list(self.size), antialias=True)
 
 
-class Repaint(v2.Transform):
-    """Another colour for all of one class (red asphalt, dry grass); with probability `p`.
+class ClassTransform(v2.Transform):
+    """Changes pixels of one class, with probability `p`; in a share `whole` of these, of all the picture.
 
-    The label stays, and so do texture and shape: what a thing is must be seen by more than its colour.
+    The label stays: what a thing is must be seen by more than what is changed.
     """
 
-    def __init__(self, p: float) -> None:
+    def __init__(self, change: Callable[[Tensor], Tensor], p: float, whole: float = 0.0) -> None:
         super().__init__()
-        self.p = p
+        self.change, self.p, self.whole = change, p, whole
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         labels = [inpt.as_subclass(Tensor) for inpt in flat_inputs if isinstance(inpt, tv_tensors.Mask)]
         if uniform(0, 1) >= self.p or not labels:
             return {"where_HW": None}
-        classes = labels[0].unique()
-        classes = classes[classes != VOID]
-        if not len(classes):
-            return {"where_HW": None}
-        return {"where_HW": labels[0] == classes[int(uniform(0, len(classes)))]}
+        if uniform(0, 1) < self.whole:
+            return {"where_HW": torch.ones_like(labels[0], dtype=torch.bool)}
+        classes = [value for value in labels[0].unique().tolist() if value != VOID]
+        return {"where_HW": labels[0] == any_of(classes) if classes else None}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         where_HW = params["where_HW"]
         if where_HW is None or not isinstance(inpt, tv_tensors.Image):
             return inpt
         image_CHW = inpt.as_subclass(Tensor)
-        return tv_tensors.wrap(torch.where(where_HW, _recolored(image_CHW, 0.6, 1.6), image_CHW), like=inpt)
+        return tv_tensors.wrap(torch.where(where_HW, self.change(image_CHW), image_CHW), like=inpt)
 
 
 class PictureTransform(v2.Transform):
@@ -111,13 +111,18 @@ class PictureTransform(v2.Transform):
 
 
 def white_balance_and_gamma(image_CHW: Tensor) -> Tensor:
-    """Another camera: its own gain per channel (0.8..1.25) and tone curve (gamma 0.6..1.7)."""
+    """Another camera: its own gain per channel (0.8..1.25) and tone curve (gamma 0.5..2)."""
     return _recolored(image_CHW, 0.8, 1.25)
+
+
+def repaint(image_CHW: Tensor) -> Tensor:
+    """Red asphalt, dry grass: gains of 0.6 to 1.6. Texture and shape stay."""
+    return _recolored(image_CHW, 0.6, 1.6)
 
 
 def _recolored(image_CHW: Tensor, least_gain: float, most_gain: float) -> Tensor:
     levels = torch.arange(256) / 255
-    gamma = log_uniform(0.6, 1.7)
+    gamma = log_uniform(0.5, 2.0)
     curves = torch.stack([levels**gamma * uniform(least_gain, most_gain) for _ in range(3)])
     table_C256 = to_uint8(curves * 255)
     return torch.stack([table_C256[c][image_CHW[c].long()] for c in range(3)])
@@ -149,32 +154,6 @@ def jpeg(image_CHW: Tensor) -> Tensor:
     # Which channel is called red matters to chroma subsampling alone: encoder and decoder agree.
     _, data = cv2.imencode(".jpg", rgb_HWC, [cv2.IMWRITE_JPEG_QUALITY, int(uniform(25, 91))])
     return torch.from_numpy(cv2.imdecode(data, cv2.IMREAD_COLOR)).permute(2, 0, 1)
-
-
-def veil(image_CHW: Tensor) -> Tensor:
-    """Fog, rain or a dirty screen: the picture fades to grey, more towards a horizon of random height."""
-    height = image_CHW.shape[-2]
-    rows_H = torch.linspace(0, 1, height)
-    horizon, depth = uniform(0.2, 0.6), uniform(0.15, 0.6)
-    share_H = uniform(0.2, 0.8) * torch.exp(-(rows_H - horizon).clamp(min=0) / depth)
-    grey = uniform(120, 240)
-    return to_uint8(image_CHW + (grey - image_CHW.float()) * share_H[:, None])
-
-
-def darkness(image_CHW: Tensor) -> Tensor:
-    """Dusk to night: little light, a colour cast, own headlamps on the lower middle, other lamps, noise."""
-    height, width = image_CHW.shape[-2:]
-    y, x = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
-    lamp_HW = torch.exp(-((y - uniform(0.3, 0.8)) ** 2 / 0.3 + (x - uniform(-0.2, 0.2)) ** 2 / 0.5))
-    light_HW = uniform(0.08, 0.4) + uniform(0.0, 0.5) * lamp_HW
-    cast_C11 = torch.tensor([uniform(0.8, 1.2), uniform(0.85, 1.05), uniform(0.7, 1.1)])[:, None, None]
-    dark_CHW = image_CHW * light_HW * cast_C11 + torch.randn(image_CHW.shape) * uniform(1, 8)
-    return to_uint8(dark_CHW + lamps(height, width) if uniform(0, 1) < 0.6 else dark_CHW)
-
-
-def shadows(image_CHW: Tensor) -> Tensor:
-    """The shadow of a wall or a tree: one side of a random soft line is darker."""
-    return to_uint8(image_CHW * (1 - uniform(0.3, 0.7) * side_of_a_line(*image_CHW.shape[-2:])))
 
 
 def crop_sizes(strength: AugmentStrength, width: int) -> list[tuple[int, int]]:
@@ -218,18 +197,21 @@ def make_augmentation(
         [
             RandomView(crop, imgsz, (0.8, 1.7), (0.75, 1.4) if strong else (0.85, 1.2)),
             v2.RandomHorizontalFlip(),
-            v2.RandomApply([v2.RandomAffine(degrees=6, shear=6, fill=FILL)], p=0.15 * often),
+            v2.RandomApply(
+                [v2.RandomAffine(degrees=15 if strong else 6, shear=6, fill=FILL)], p=0.15 * often
+            ),
             Lens(rest, OUTSIDE, p=0.2 * often),
-            Repaint(p=0.15 * often),
+            ClassTransform(repaint, p=0.15 * often),
+            ClassTransform(wet_ground, p=0.1 * often, whole=0.5),
             Bonnet(bonnet, p=0.25 * often),
             v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.5, 0.06)], p=0.5 if strong else 0.3),
             PictureTransform(white_balance_and_gamma, p=0.2 * often),
             v2.RandomGrayscale(p=0.03 * often),
-            PictureTransform(shadows, p=0.1 * often),
-            PictureTransform(veil, p=0.06 * often),
+            PictureTransform(shadows, p=0.16 * often),
+            PictureTransform(veil, p=0.08 * often),
             PictureTransform(precipitation, p=0.06 * often),
             PictureTransform(reflection, p=0.08 * often),
-            PictureTransform(darkness, p=0.08 * often),
+            PictureTransform(darkness, p=0.1 * often),
             v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 2.0))], p=0.08 * often),
             PictureTransform(motion_blur, p=0.08 * often),
             PictureTransform(low_resolution, p=0.08 * often),

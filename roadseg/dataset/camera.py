@@ -1,4 +1,4 @@
-"""What other cameras and recorders make of a scene, imitated: lens, shutter, weather, bars and captions.
+"""What other cameras and recorders make of a scene, imitated: lens, shutter, bars and captions.
 
 Pictures, labels and chance are those of `roadseg.dataset.augment`.
 """
@@ -15,15 +15,13 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from roadseg.dataset.chance import log_uniform, to_uint8, uniform
+from roadseg.dataset.chance import any_of, log_uniform, uniform
 from roadseg.labels import VOID
 
 _FONTS: Final = (
     cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_PLAIN, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX
 )  # fmt: skip
 _CAPTION_COLORS: Final = ((255, 255, 255), (255, 230, 0), (255, 140, 0), (255, 30, 30), (0, 255, 60))
-# White, yellow (sodium), red, green.
-_LAMPS: Final = ((1.0, 1.0, 0.95), (1.0, 0.95, 0.8), (1.0, 0.7, 0.3), (1.0, 0.15, 0.1), (0.2, 1.0, 0.6))
 _CHARACTERS: Final = string.digits * 3 + string.ascii_letters + " :/-.,"
 
 
@@ -127,15 +125,15 @@ def caption(image_CHW: Tensor) -> Tensor:
     height, width = image_CHW.shape[-2:]
     rgb_HWC = _pixels(image_CHW).copy()
     for _ in range(int(uniform(1, 4))):
-        text = "".join(_any_of(_CHARACTERS) for _ in range(int(uniform(4, 40))))
-        font, thickness = _any_of(_FONTS), int(uniform(1, 3.5))
+        text = "".join(any_of(_CHARACTERS) for _ in range(int(uniform(4, 40))))
+        font, thickness = any_of(_FONTS), int(uniform(1, 3.5))
         (_, tall), _ = cv2.getTextSize(text, font, 1.0, thickness)
         scale = height * log_uniform(0.02, 0.09) / tall
         (across, tall), below = cv2.getTextSize(text, font, scale, thickness)
         inset = uniform(0.0, 0.12) * height
         y = tall + inset if uniform(0, 1) < 0.35 else height - below - inset
         place = int(uniform(0, 1) * max(1, width - across)), int(y)
-        color = _any_of(_CAPTION_COLORS)
+        color = any_of(_CAPTION_COLORS)
         if uniform(0, 1) < 0.4:
             cv2.putText(rgb_HWC, text, place, font, scale, (0, 0, 0), thickness + 2, cv2.LINE_AA)
         cv2.putText(rgb_HWC, text, place, font, scale, color, thickness, cv2.LINE_AA)
@@ -144,46 +142,11 @@ def caption(image_CHW: Tensor) -> Tensor:
 
 def motion_blur(image_CHW: Tensor) -> Tensor:
     """A camera that moves while its shutter is open: smeared along a line of 3 to 17 pixels."""
-    kernel = _line(log_uniform(3, 17), uniform(-90, 90) if uniform(0, 1) < 0.5 else uniform(-15, 15))
+    kernel = smear_kernel(log_uniform(3, 17), uniform(-90, 90) if uniform(0, 1) < 0.5 else uniform(-15, 15))
     return _tensor(cv2.filter2D(_pixels(image_CHW), -1, kernel, borderType=cv2.BORDER_REFLECT))
 
 
-def precipitation(image_CHW: Tensor) -> Tensor:
-    """Rain or snow that falls before the camera: light streaks or flakes, and less contrast behind them."""
-    height, width = image_CHW.shape[-2:]
-    seeds_HW = (torch.rand(height, width) < log_uniform(0.0005, 0.006)).float().numpy()
-    snow = uniform(0, 1) < 0.4
-    length, thick = (uniform(1, 5), uniform(0.8, 2.2)) if snow else (uniform(6, 28), uniform(0.5, 1.0))
-    streaks_HW = cv2.filter2D(seeds_HW, -1, length * _line(length, 90 + uniform(-35, 35)))
-    streaks_HW = cv2.GaussianBlur(streaks_HW, (0, 0), thick) * (thick * 2.5)
-    grey = uniform(0, 0.3)
-    faded_CHW = image_CHW * (1 - grey) + 150 * grey
-    return to_uint8(faded_CHW + torch.from_numpy(streaks_HW) * uniform(20, 140))
-
-
-def lamps(height: int, width: int) -> Tensor:
-    """Light to add at night, CHW float32: lamps of all sizes with halos, some mirrored by a wet road.
-
-    They lie about a horizon of random height; as lenses and dirty screens spread it, light falls off in two
-    bells, a narrow and a wide one.
-    """
-    spots_HWC = np.zeros((height, width, 3), np.float32)
-    horizon = uniform(0.25, 0.55)
-    for _ in range(int(uniform(2, 25))):
-        far = uniform(0, 1)  # near lamps are larger, and further from the horizon
-        place = int(uniform(0, width)), int(height * (horizon + (1 - far) * uniform(-0.25, 0.12)))
-        strength = uniform(100, 400)
-        color = [part * strength for part in _any_of(_LAMPS)]
-        cv2.circle(spots_HWC, place, round(height * (0.004 + 0.02 * (1 - far) * uniform(0, 1))), color, -1)
-    halo_HWC = cv2.GaussianBlur(spots_HWC, (0, 0), height * log_uniform(0.008, 0.05))
-    light_HWC = cv2.GaussianBlur(spots_HWC, (0, 0), 0.8) + halo_HWC * uniform(0.3, 1.5)
-    if uniform(0, 1) < 0.4:
-        wet_HWC = cv2.blur(spots_HWC, (1, 2 * round(height * uniform(0.05, 0.2)) + 1))
-        light_HWC += np.roll(wet_HWC, round(height * 0.15), 0) * uniform(0.5, 2.0)
-    return torch.from_numpy(light_HWC).permute(2, 0, 1)
-
-
-def _line(length: float, degrees: float) -> NDArray[np.float32]:
+def smear_kernel(length: float, degrees: float) -> NDArray[np.float32]:
     """A kernel that smears along a line: a square of odd side, its sum 1."""
     side = 2 * math.ceil(length / 2) + 1
     kernel = np.zeros((side, side), np.float32)
@@ -191,10 +154,6 @@ def _line(length: float, degrees: float) -> NDArray[np.float32]:
     start, end = ((round(side // 2 + way * across), round(side // 2 - way * up)) for way in (-1, 1))
     cv2.line(kernel, start, end, 1.0, 1)
     return np.asarray(kernel / kernel.sum(), np.float32)
-
-
-def _any_of(things: Any) -> Any:
-    return things[int(uniform(0, len(things)))]
 
 
 def _pixels(image: Tensor) -> NDArray[np.uint8]:

@@ -1,10 +1,14 @@
 """What augmentation draws by chance. All of it comes from torch's global generator."""
 
 import math
+from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
+
+Thing = TypeVar("Thing")
 
 
 def uniform(low: float, high: float) -> float:
@@ -15,6 +19,11 @@ def uniform(low: float, high: float) -> float:
 def log_uniform(low: float, high: float) -> float:
     """Draw one number from [low, high), both above 0, each of its doublings as likely as the others."""
     return float(low * (high / low) ** uniform(0, 1))
+
+
+def any_of(things: Sequence[Thing]) -> Thing:
+    """Draw one of them, each as likely as the others."""
+    return things[int(uniform(0, len(things)))]
 
 
 def side_of_a_line(height: int, width: int) -> Tensor:
