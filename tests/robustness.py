@@ -122,17 +122,55 @@ def squeezed(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
     )
 
 
-def tilted(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
-    """By 12 degrees; what comes from outside is mirrored, and void."""
-    height, width = label_HW.shape
-    turn = cv2.getRotationMatrix2D((width / 2, height / 2), 12, 1.15)
-    return (
-        np.asarray(cv2.warpAffine(rgb_HWC, turn, (width, height), borderMode=cv2.BORDER_REFLECT), np.uint8),
-        np.asarray(
-            cv2.warpAffine(label_HW, turn, (width, height), flags=cv2.INTER_NEAREST, borderValue=VOID),
-            np.uint8,
-        ),
-    )
+def tilted(degrees: float, zoom: float) -> Change:
+    """By so much; what comes from outside is mirrored, and void."""
+
+    def turned(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
+        size = label_HW.shape[::-1]
+        turn = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), degrees, zoom)
+        return (
+            np.asarray(cv2.warpAffine(rgb_HWC, turn, size, borderMode=cv2.BORDER_REFLECT), np.uint8),
+            np.asarray(
+                cv2.warpAffine(label_HW, turn, size, flags=cv2.INTER_NEAREST, borderValue=VOID), np.uint8
+            ),
+        )
+
+    return turned
+
+
+def wet(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
+    """A road like a mirror: below 45 % of the height it shows what stands above, as light as itself."""
+    horizon = round(label_HW.shape[0] * 0.45)
+    out_HWC = rgb_HWC.copy()
+    ground_HWC = out_HWC[horizon : 2 * horizon]
+    mirror_HWC = cv2.blur(rgb_HWC[:horizon][::-1], (3, 15)).astype(np.float32)
+    mixed_HWC = np.clip(0.5 * ground_HWC + 0.6 * mirror_HWC, 0, 255).astype(np.uint8)
+    road_HW1 = label_HW[horizon : 2 * horizon, :, None] == 1
+    ground_HWC[:] = np.where(road_HW1, mixed_HWC, ground_HWC)
+    return out_HWC, label_HW
+
+
+def dappled(pixel_HWC: Any) -> Any:
+    """Under trees: lumps of shade, a third as light, about a twelfth of the picture large."""
+    height, width = pixel_HWC.shape[:2]
+    lumps_hw = np.random.default_rng(0).normal(size=(24, 32)).astype(np.float32)
+    lumps_HW = cv2.resize(lumps_hw, (width, height), interpolation=cv2.INTER_CUBIC)
+    return pixel_HWC * (1 - 0.65 / (1 + np.exp(-12 * lumps_HW)))[..., None]
+
+
+def fog(pixel_HWC: Any) -> Any:
+    """Grey that leaves an eighth of the picture above its upper third, and all of it at its foot."""
+    seen_H11 = np.clip(1.6 * (np.linspace(0, 1, len(pixel_HWC)) - 0.35), 0.12, 1)[:, None, None]
+    return pixel_HWC * seen_H11 + 190 * (1 - seen_H11)
+
+
+def night(pixel_HWC: Any) -> Any:
+    """What own headlamps light, and the noise of a sensor at its limit."""
+    height, width = pixel_HWC.shape[:2]
+    y, x = np.mgrid[0:height, 0:width]
+    lamp_HW = np.exp(-(((x / width - 0.5) / 0.35) ** 2) - ((y / height - 0.85) / 0.35) ** 2)
+    lit_HWC = pixel_HWC * (0.06 + 0.5 * lamp_HW[..., None]) * (1.1, 1.0, 0.8)
+    return lit_HWC + np.random.default_rng(0).normal(0, 8, pixel_HWC.shape)
 
 
 def moved(pixel_HWC: Any) -> Any:
@@ -181,9 +219,14 @@ CHANGES: dict[str, Change] = {
     "fish-eye": fish_eye(140),
     "square": middle(1.0),
     "squeezed": squeezed,
-    "tilted": tilted,
+    "tilted": tilted(12, 1.15),
+    "leaning": tilted(25, 1.0),
     "motion": of_pixels(moved),
     "rain": of_pixels(rained),
+    "wet road": wet,
+    "fog": of_pixels(fog),
+    "night": of_pixels(night),
+    "dappled shade": of_pixels(dappled),
     "glare": of_pixels(glare),
     "dark": of_pixels(lambda pixel_HWC: 0.1 * pixel_HWC),
     "bright": of_pixels(lambda pixel_HWC: 1.8 * pixel_HWC),
