@@ -382,7 +382,7 @@ class TrainConfig(_Plain):
     crop: int | None = None
     """Width of a training crop that is half as high; None: imgsz. Smaller crops train faster.
 
-    With `augment` strong, half of the steps have crops of 4:3 or 1:1 of as many pixels.
+    With `augment` strong, half of the steps have crops of 3.5:1, 4:3 or 1:1, of as many pixels.
     """
     lr: float = 2e-3
     """Highest learning rate, after the warm-up."""

@@ -113,6 +113,13 @@ def middle(aspect: float) -> Change:
     return cut
 
 
+def strip(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
+    """3.3 times as wide as it is high, without the top and the foot of the picture."""
+    height, width = label_HW.shape
+    rows = slice(height // 4, min(height, height // 4 + round(width / 3.3)))
+    return np.ascontiguousarray(rgb_HWC[rows]), np.ascontiguousarray(label_HW[rows])
+
+
 def squeezed(rgb_HWC: UInt8Array, label_HW: UInt8Array) -> Pair:
     """Six tenths as high."""
     size = label_HW.shape[1], label_HW.shape[0] * 6 // 10
@@ -218,6 +225,7 @@ CHANGES: dict[str, Change] = {
     "wide lens": fish_eye(100),
     "fish-eye": fish_eye(140),
     "square": middle(1.0),
+    "strip": strip,
     "squeezed": squeezed,
     "tilted": tilted(12, 1.15),
     "leaning": tilted(25, 1.0),

@@ -121,8 +121,8 @@ def test_an_epoch_has_every_index_once_in_its_own_order() -> None:
 
 def test_a_step_has_one_size_of_crop_and_epochs_have_all(cityscapes: Path) -> None:
     crops = crop_sizes("strong", 128)
-    assert crops == [(64, 128), (64, 128), (64, 96), (96, 96)]
-    assert crop_sizes("strong", 512) == [(256, 512), (256, 512), (320, 416), (352, 352)]
+    assert crops == [(64, 128)] * 3 + [(64, 160), (64, 96), (96, 96)]
+    assert crop_sizes("strong", 512) == [(256, 512)] * 3 + [(192, 672), (320, 416), (352, 352)]
     assert crop_sizes("strong", 96) == [(48, 96)]
     assert crop_sizes("light", 512) == crop_sizes("none", 512) == [(256, 512)]
     data = SegmentationDataset(

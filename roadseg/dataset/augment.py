@@ -159,15 +159,15 @@ def jpeg(image_CHW: Tensor) -> Tensor:
 def crop_sizes(strength: AugmentStrength, width: int) -> list[tuple[int, int]]:
     """Return the sizes (height, width) of the crops that steps draw from, `width` being that of the first.
 
-    `strong` has crops of 4:3 and 1:1 in half of its steps, too, of about as many pixels: of pictures that are
-    higher than 2:1 a network that saw no such crop misses road at their foot. Below a width of 128 there are
-    too few strides of 32 to choose from.
+    `strong` has crops of 3.5:1, 4:3 and 1:1 in half of its steps, too, of about as many pixels: on pictures
+    of another shape than any crop's, a network misses road at their foot. Below a width of 128 there are too
+    few strides of 32 to choose from.
     """
     wide = (width // 2, width)
     if strength != "strong" or width < 128:
         return [wide]
-    sides = [(width * (rows / 2) ** 0.5, width * (0.5 / rows) ** 0.5) for rows in (0.75, 1.0)]
-    return [wide, wide, *((_to_32(height), _to_32(across)) for height, across in sides)]
+    sides = [(width * (rows / 2) ** 0.5, width * (0.5 / rows) ** 0.5) for rows in (0.3, 0.75, 1.0)]
+    return [wide] * len(sides) + [(_to_32(height), _to_32(across)) for height, across in sides]
 
 
 def _to_32(side: float) -> int:

@@ -79,7 +79,8 @@ def train(
         int, typer.Option(help="Longer side of a picture as the network sees it.")
     ] = TrainConfig.imgsz,
     crop: Annotated[
-        int | None, typer.Option(help="Width of a 2:1 crop (with --augment strong some are 4:3 or 1:1).")
+        int | None,
+        typer.Option(help="Width of a 2:1 crop (with --augment strong some are wider or narrower)."),
     ] = None,
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = TrainConfig.lr,
     weight_decay: Annotated[float, typer.Option()] = TrainConfig.weight_decay,
