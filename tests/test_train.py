@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from roadseg.engine.losses import SegmentationLoss
 from roadseg.engine.runs import named_folder, new_folder, read_recipe, resume_training, start_training
 from roadseg.engine.sources import find_sources, unique_names
 from roadseg.errors import (
+    BusyError,
     CheckpointError,
     ConfigError,
     DatasetError,
@@ -109,6 +112,31 @@ def test_resumed_equals_uninterrupted_to_the_bit(
     assert len(load_checkpoint(parts / "last.pt").training["history"]) == 2  # type: ignore[index]
     resume_training(parts, TrainListener(), device="cpu", workers=config.workers)
     same_bits(whole, parts)
+
+
+def test_one_process_trains_at_a_time(cityscapes: Path, tmp_path: Path) -> None:
+    """A second `--resume` of a run that is going on stops before it touches anything."""
+    config = recipe(cityscapes, epochs=2)
+    with pytest.raises(Killed):
+        start_training(config, tmp_path / "run", KillAfter(1))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    script = (
+        "import sys, pathlib\n"
+        "from roadseg.media.output import alone_at\n"
+        "with alone_at(pathlib.Path(sys.argv[1])):\n"
+        "    print('mine', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "mine\n"
+        with pytest.raises(BusyError, match="another run of roadseg is writing it"):
+            resume_training(tmp_path / "run", TrainListener(), device="cpu", workers=0)
+        other.kill()  # and the lock goes with it
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()} == before
+    resume_training(tmp_path / "run", TrainListener(), device="cpu", workers=0)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 
 def test_the_number_of_workers_changes_no_bit(cityscapes: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Starting a training in a folder of its own, and going on with one that was interrupted."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -21,7 +22,7 @@ from roadseg.errors import (
     MemoryLimitError,
     OutputError,
 )
-from roadseg.media.output import sweep
+from roadseg.media.output import alone_at, sweep
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, previous_of
 
 CONFIG: Final = "config.json"
@@ -163,7 +164,12 @@ def resume_training(
 
 
 def run_trainer(trainer: Trainer) -> TrainResult:
-    """Run it; what stops it from outside says how to go on."""
+    """Run it; what stops it from outside says how to go on. BusyError while another process runs it."""
+    with alone_at(trainer.folder) if trainer.group.writes else nullcontext():
+        return _run(trainer)
+
+
+def _run(trainer: Trainer) -> TrainResult:
     try:
         with stopping_in_order():
             return trainer.run()

@@ -1,26 +1,18 @@
 """Whose files those are: a video run replaces nothing but what an earlier run wrote, and is alone with it."""
 
 import contextlib
-import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Final
 
 from roadseg.config import VideoConfig
-from roadseg.errors import BusyError, OutputError
-from roadseg.media.output import atomic_write, cannot_write
+from roadseg.errors import OutputError
+from roadseg.media.output import alone_at, atomic_write, cannot_write
 from roadseg.media.video_writer import partials_of
 from roadseg.report.html.page import require_ours
 from roadseg.report.video import Earlier, VideoReport, earlier_run
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows: two runs with one --out are not told apart there
-    fcntl = None
 
 _MASK: Final = re.compile(r"\d{6,}\.png")
 _NEW_MASKS: Final = ".roadseg.partial"  # a folder in that of the masks
@@ -91,34 +83,8 @@ def claimed(config: VideoConfig, source: str) -> Iterator[Claim]:
     places = [Path(config.out).with_suffix(""), *map(Path, filter(None, (config.mask_video, config.masks)))]
     with contextlib.ExitStack() as locks:
         for place in places:
-            locks.enter_context(_locked(place))
+            locks.enter_context(alone_at(place))
         yield claim
-
-
-@contextlib.contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    try:
-        place = place.resolve()  # one place may have several names
-        lock = place.parent / f".{place.name}.lock"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(lock, os.O_CREAT | os.O_RDWR)
-    except OSError as error:
-        raise cannot_write(place, error) from error
-    try:
-        if fcntl:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise BusyError(
-                    f"{place}: another run of roadseg is writing it; wait for it, or choose another name"
-                ) from error
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                lock.unlink()
-    finally:
-        os.close(handle)
 
 
 def _refuse_to_replace(config: VideoConfig, source: str, earlier: Earlier | None) -> bool:

@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from roadseg.errors import LongNameError, MediaError, OutputError
+from roadseg.errors import BusyError, LongNameError, MediaError, OutputError
 from roadseg.labels import RGB, UInt8Array
 
 fcntl: ModuleType | None
 try:
     import fcntl
-except ImportError:  # Windows: what a killed run leaves there stays, since nothing tells that it is dead
+except ImportError:  # Windows: what a killed run leaves stays, and two runs at one place are not told apart
     fcntl = None
 
 JPEG_SIDE: Final = 65500  # libjpeg's limit
@@ -112,6 +112,48 @@ def _new_scratch(folder: Path) -> tuple[Path, BinaryIO]:
         if os.fstat(file.fileno()).st_nlink:
             return scratch, file
         file.close()  # swept in the moment before it was locked
+
+
+@contextlib.contextmanager
+def alone_at(place: Path) -> Iterator[None]:
+    """Keep other runs of roadseg off a file or folder, which need not exist. BusyError, OutputError.
+
+    The lock is a hidden file beside it, and the system's: it goes when the process does.
+    """
+    try:
+        place = place.resolve()  # one place may have several names
+        lock = place.parent / f".{place.name}.lock"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle = _open_locked(lock)
+    except BlockingIOError as error:
+        raise BusyError(
+            f"{place}: another run of roadseg is writing it; wait for it, or choose another name"
+        ) from error
+    except OSError as error:
+        raise cannot_write(place, error) from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            lock.unlink()
+        os.close(handle)
+
+
+def _open_locked(lock: Path) -> int:
+    """A handle of the file, which is made and locked. BlockingIOError where another process holds it."""
+    while True:
+        handle = os.open(lock, os.O_CREAT | os.O_RDWR)
+        try:
+            if fcntl:
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not kept by processes that it forks
+        except BlockingIOError:
+            os.close(handle)
+            raise
+        except OSError:  # a file system without locks
+            return handle
+        if not fcntl or os.fstat(handle).st_nlink:
+            return handle
+        os.close(handle)  # its last holder removed it in the moment before it was locked
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
