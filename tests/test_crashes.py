@@ -154,6 +154,9 @@ def test_a_child_tells_whether_a_file_is_deadly(tmp_path: Path, monkeypatch: pyt
     write_jpeg(tmp_path / "a.jpg", 0)
     crashes.try_apart(tmp_path / "a.jpg")
     crashes.try_apart(tmp_path / "missing.jpg")  # is told by whoever reads it
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "signal.py").write_text("1 / 0")  # somebody's own, where the command is run
+    crashes.try_apart(tmp_path / "a.jpg")
     monkeypatch.setattr(crashes, "_SECONDS", 0.01)
     with pytest.raises(MediaError, match="does not end"):
         crashes.try_apart(tmp_path / "a.jpg")

@@ -293,6 +293,7 @@ def test_pictures_are_turned_upright(
     turned = read_rgb(save(tmp_path / f"turned{suffix}", encoded(picture, kind, exif=exif, **options)))
     np.testing.assert_array_equal(turned, TURNS[orientation](plain))
     assert turned.flags.c_contiguous
+    assert min(turned.strides) > 0
 
 
 def test_damaged_exif_does_not_condemn_sound_pixels(tmp_path: Path, picture: Image.Image) -> None:
@@ -367,6 +368,12 @@ def test_16_bit_grey_of_big_endian_tiff_and_pgm(tmp_path: Path) -> None:
 
     path = save(tmp_path / "a.pgm", b"P5 2 1 65535\n" + bytes.fromhex("1234ab80"))
     assert read_rgb(path)[0, :, 0].tolist() == [0x12, 0xAB]
+
+
+def test_16_bit_grey_whose_zero_is_white(tmp_path: Path) -> None:
+    grey = Image.fromarray(np.array([[0, 0x12FF, 0xFFFF]], np.uint16))
+    grey.save(tmp_path / "a.tif", tiffinfo={262: 0})
+    assert read_rgb(tmp_path / "a.tif")[0, :, 0].tolist() == [255, 0xED, 0]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -484,6 +491,17 @@ def test_the_output_folder_is_not_searched(tmp_path: Path) -> None:
     ]
 
 
+def test_what_other_runs_wrote_below_an_input_is_no_input(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "old/masks/a.png", "old/overlays/a.png", "mine/masks/b.png")
+    (tmp_path / "old/report-1of2.json").write_text('{\n  "schema": "roadseg/segment",\n')
+    (tmp_path / "mine/report.json").write_text("{}")
+    new = tmp_path / "new"
+    assert relatives(find_images(tmp_path, exclude=new)) == ["a.png", "mine/masks/b.png"]
+    assert relatives(find_images(tmp_path / "old/masks", exclude=new)) == ["a.png"], "asked for by name"
+    assert len(find_images(tmp_path / "old", exclude=new)) == 2
+    assert len(find_images(tmp_path)) == 4
+
+
 def test_patterns(tmp_path: Path) -> None:
     touch(
         tmp_path,
@@ -535,6 +553,12 @@ def test_listed_paths_outside_never_leave_the_output_folder(tmp_path: Path) -> N
     assert jobs[2].relative == (tmp_path / "other/y.png").relative_to(outside.anchor)
 
 
+def test_a_listed_path_outside_and_one_inside_have_names_of_their_own(tmp_path: Path) -> None:
+    inside = (tmp_path / "x.png").relative_to(tmp_path.anchor)
+    path = save(tmp_path / "lists/all.txt", f"{inside}\n{tmp_path / 'x.png'}\n{inside}".encode())
+    assert [job.relative for job in find_images(path)] == [inside, Path("outside") / inside]
+
+
 def test_standard_input_is_a_list_in_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -564,6 +588,7 @@ def test_several_inputs_share_a_root_and_name_each_file_once(tmp_path: Path) -> 
         ("blank.txt", "blank.txt: lists no pictures; write one path per line"),
         ("utf16.txt", "utf16.txt: the list is not UTF-8"),
         ("nul\0", "no such file or folder"),
+        ("", "an empty name is given"),
     ],
 )
 def test_inputs_without_pictures(tmp_path: Path, source: str, message: str) -> None:
@@ -571,7 +596,7 @@ def test_inputs_without_pictures(tmp_path: Path, source: str, message: str) -> N
     save(tmp_path / "blank.txt", b"\n# nothing\n")
     save(tmp_path / "utf16.txt", "a.png".encode("utf-16"))
     with pytest.raises(MediaError) as caught:
-        find_images(tmp_path / source)
+        find_images(tmp_path / source if source else source)
     assert message in str(caught.value)
 
 
@@ -591,6 +616,8 @@ def test_stems_are_short_and_never_the_same_twice() -> None:
     stems = [stem.as_posix() for stem in output_stems([ImageJob(Path(n), Path(n)) for n in names])]
     assert stems[:7] == ["a.jpg", "a.png", "b", "sub/a", "c.tar", "D.png", "d.jpg"]
     assert stems[7:] == ["x.jpg", "x.png", "x.jpg~2"]
+    dots = [ImageJob(Path(n), Path(n)) for n in ("..jpg", "...jpg", "a..jpg", "sub/..png")]
+    assert [stem.as_posix() for stem in output_stems(dots)] == ["..jpg", "...jpg", "a.", "sub/..png"]
     # the same relative path twice: /data/x.jpg outside, data/x.jpg inside
     twice = [ImageJob(Path(p), Path("data/x.jpg")) for p in ("/data/x.jpg", "in/data/x.jpg")]
     assert [stem.as_posix() for stem in output_stems(twice)] == ["data/x.jpg", "data/x.jpg~2"]

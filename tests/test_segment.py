@@ -675,6 +675,96 @@ def test_a_killed_run_leaves_word_whose_folder_it_is(frames: Path, tmp_path: Pat
     assert RunReport.read(out / "report.json").stopped_by is None
 
 
+class Stopped(BaseException):
+    """As if by kill -9: what a run says at its end is not said."""
+
+
+class StopsAfterTwo(FakePredictor):
+    """At its second batch, when the last mask of the first is written."""
+
+    def __init__(self, mask: Path) -> None:
+        super().__init__(step=32)
+        self.mask, self.before = mask, mask.stat().st_mtime_ns
+
+    def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        if self.batches:
+            while self.mask.stat().st_mtime_ns == self.before:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+        return super().predict(images)
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+def test_an_overwriting_run_that_was_stopped_leaves_no_old_mask_among_the_new(
+    frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orderly: bool
+) -> None:
+    def killed(*_: object) -> None:
+        raise Stopped
+
+    out = tmp_path / "out"
+    run(frames, out, FakePredictor(step=128))
+    with monkeypatch.context() as patch:
+        if not orderly:
+            patch.setattr(segment_module, "score_run", killed)
+        with pytest.raises((KeyboardInterrupt, Stopped)):
+            run(frames, out, StopsAfterTwo(out / "masks/1.png"), existing="overwrite")
+    begun = RunReport.read(out / "report.json")
+    assert begun.replacing
+    assert len(begun.rows) == 2 * orderly
+    # stopped once more in between
+    last = out / ("masks/3.png" if orderly else "masks/1.png")
+    with pytest.raises(KeyboardInterrupt):
+        run(frames, out, StopsAfterTwo(last), existing="skip")
+    assert RunReport.read(out / "report.json").replacing
+    report, _ = run(frames, out, FakePredictor(step=32), existing="skip")
+    assert not RunReport.read(out / "report.json").replacing
+    assert len(report.rows) == 5
+    for row in report.rows:
+        rgb = read_rgb(frames / row.input)
+        mask = read_rgb(out / row.outputs["mask"])[..., 0] // 255
+        np.testing.assert_array_equal(mask, rgb[..., 0] >= 32)
+        assert row.road_fraction == mask.mean()
+    _, predictor = run(frames, out, existing="skip")
+    assert predictor.batches == []
+
+
+def test_a_picture_that_failed_while_it_was_to_be_replaced_is_done_anew(frames: Path, tmp_path: Path) -> None:
+    out, data = tmp_path / "out", (frames / "1.png").read_bytes()
+    run(frames, out)
+    (frames / "1.png").write_bytes(data[:50])
+    report, _ = run(frames, out, existing="overwrite")
+    assert ("1.png", "failed") in names(report)
+    (frames / "1.png").write_bytes(data)
+    report, predictor = run(frames, out, existing="skip")
+    assert ("1.png", "ok") in names(report)
+    assert sum(predictor.batches) == 1
+
+
+def test_scores_by_other_labels_do_not_mix(frames: Path, tmp_path: Path) -> None:
+    def go(labels: str | None, existing: str = "skip") -> None:
+        report = RunReport(command="segment", settings={"labels": labels})
+        out = str(tmp_path / "out")
+        config = SegmentConfig(out=out, labels=labels, existing=existing)  # type: ignore[arg-type]
+        segment(config, FakePredictor(), find_images(frames), report)  # type: ignore[arg-type]
+
+    for i in range(5):
+        for name in ("one", "two"):
+            folder = tmp_path / name / ("sub" if i == 4 else "")
+            write_mask(folder / f"{i}.png", np.zeros((8 + i, 10 + 2 * i), np.uint8))
+    go(str(tmp_path / "one"), "refuse")
+    go(str(tmp_path / "two/../one"))
+    with pytest.raises(OutputError, match=r"of a run with labels .*one, this one has .*two"):
+        go(str(tmp_path / "two"))
+    go(None)
+
+
+def test_other_documents_beside_the_report_are_no_runs(frames: Path, tmp_path: Path) -> None:
+    run(frames, tmp_path / "out")
+    (tmp_path / "out/report-compared.json").write_text("{}")
+    report, _ = run(frames, tmp_path / "out", existing="skip")
+    assert {status for _, status in names(report)} == {"skipped"}
+
+
 def test_runs_with_other_settings_do_not_mix(frames: Path, tmp_path: Path) -> None:
     def go(threshold: float, existing: str) -> None:
         report = RunReport(command="segment", settings={"threshold": threshold})

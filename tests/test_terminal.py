@@ -38,3 +38,11 @@ def test_a_name_stays_in_its_row(capsys: pytest.CaptureFixture[str]) -> None:
     assert r"a\nb\x1b[31m\r" in lines[2]
     assert len(err.splitlines()) == 2
     assert not {"\x1b", "\r", "\u202e"} & set(out + err)
+
+
+def test_a_table_that_is_piped_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"an-experiment-with-a-long-name-{i}" for i in range(6)]
+    render.table("title", ["", *names], [["row", *"123456"]])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == names
+    assert lines[2].split() == ["row", *"123456"]

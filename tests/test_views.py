@@ -35,6 +35,7 @@ def test_it_is_the_mean_of_three_views(scheme: str) -> None:
     masks = views.predict(images)
     assert [mask.shape for mask in masks] == [image.shape[:2] for image in images]
     assert views.imgsz == 160
+    assert views.predict([street(0, 40, 1)[0]])[0].shape == (40, 1)
 
 
 def run(*arguments: object) -> Result:

@@ -4,7 +4,7 @@ import errno
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from types import FrameType
 from typing import Any, NoReturn
@@ -78,7 +78,9 @@ def raise_if_signalled() -> None:
 @contextmanager
 def _told(as_json: bool) -> Iterator[None]:
     def document(message: str, exit_code: int) -> None:
-        if as_json:
+        if not as_json:
+            return
+        with suppress(OSError):  # where it cannot be printed, the error itself is the one to tell
             render.print_json({**header("error"), "message": message, "exit_code": exit_code})
 
     def fail(message: str, exit_code: int, notes: Sequence[str] = ()) -> typer.Exit:

@@ -16,6 +16,7 @@ from rich.text import Text
 from roadseg.documents import to_json
 
 # They turn the text around that follows.
+_WIDEST: Final = 10_000
 _BIDI: Final = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 Update = Callable[[int, int], None]
@@ -151,12 +152,17 @@ def duration(seconds: float) -> str:
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table on stdout; the first column is text, the others are numbers."""
+    """Print a table on stdout; the first column is text, the others are numbers.
+
+    A terminal cuts what is too wide for it; a file and a pipe get all.
+    """
     grid = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for i, column in enumerate(columns):
         grid.add_column(Text(shown(column)), justify="left" if i == 0 else "right", header_style="dim")
     for row in rows:
         grid.add_row(*(Text(shown(cell)) for cell in row))
+    if not out.is_terminal:
+        grid.width = out.measure(grid, options=out.options.update(width=_WIDEST)).maximum
     out.print(grid)
 
 

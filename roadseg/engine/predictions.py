@@ -27,6 +27,7 @@ from roadseg.errors import ConfigError, DatasetError, MediaError
 from roadseg.labels import LabelScheme, UInt8Array, decode_label
 from roadseg.media.find import find_images
 from roadseg.metrics import ConfusionMatrix, scores
+from roadseg.report.run import reports_in
 
 Table = Mapping[RawValue, int]
 
@@ -191,7 +192,7 @@ def match_predictions(folder: Path, samples: Sequence[Sample]) -> dict[str, Path
 
 def _root_of(folder: Path) -> Path:
     masks = folder / "masks"
-    return masks if masks.is_dir() and any(folder.glob("report*.json")) else folder
+    return masks if masks.is_dir() and reports_in(folder) else folder
 
 
 def _png_files(root: Path) -> list[Path]:

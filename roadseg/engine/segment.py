@@ -20,7 +20,7 @@ from roadseg.report.html import plots
 from roadseg.report.html.album import Album
 from roadseg.report.html.page import require_ours, write_page
 from roadseg.report.html.segmentation import segment_page
-from roadseg.report.run import RunReport, Shard
+from roadseg.report.run import RunReport, Shard, reports_in
 
 
 def segment(
@@ -58,10 +58,12 @@ def segment(
         album.reopen = reopener(
             {task.name: (task.job, task.outputs["mask"]) for task in tasks}, writer, truth
         )
-    if not (out / f"{config.report_name}.json").exists():
+    anew = config.existing == "overwrite" and bool(reports_in(out))
+    report.replacing = anew or (earlier is not None and earlier.replacing)
+    if anew or not (out / f"{config.report_name}.json").exists():
         # Says whose folder this is from now on, even if the run is killed: `_check_owner` looks for it.
         begun = RunReport(command=report.command, settings=report.settings, classes=report.classes)
-        begun.shard = report.shard
+        begun.shard, begun.replacing = report.shard, report.replacing
         begun.stopped_by = "it was killed, or is still running"
         begun.write(out, config.report_name)
 
@@ -71,6 +73,7 @@ def segment(
         before = road_counts(earlier) if earlier else None
         score_run(report, [writer.scorer.road, before])
         report.settings = {**report.settings, "engine": predictor.facts()}
+        report.replacing = report.replacing and report.stopped_by is not None
         report.write(out, config.report_name)
         if album:
             write_page(page, segment_page(report, album, display_colors(scheme)))

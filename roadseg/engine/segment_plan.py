@@ -1,6 +1,7 @@
 """What a run of `segment` is to do: its tasks, their outputs, and which an earlier run has done already."""
 
 import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from roadseg.engine.results import OUTPUTS
 from roadseg.engine.scoring import road_counts
 from roadseg.errors import OutputError
 from roadseg.media.images import ImageJob, output_stems
-from roadseg.report.run import RunReport
+from roadseg.report.run import RunReport, reports_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,13 @@ def plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | N
     """Return the tasks of this shard. Raises OutputError: outputs exist, or would land among the inputs."""
     out = Path(config.out)
     _refuse_to_mix(out, jobs)
-    # with labels, a picture that was never scored is not done yet
     rows = earlier.rows if earlier else []
-    scored = {row.input for row in rows if row.counts}
     known = {row.input for row in rows if row.width}
+    # files of these are of a run before the earlier one, which was to replace them
+    old = {row.input for row in rows if row.status == "failed"}
+    # with labels, a picture that was never scored is not done yet
+    needed = {row.input for row in rows if row.counts} if config.labels else known
+    needs_row = bool(config.labels) or (earlier is not None and earlier.replacing)
     wanted = {"mask": True, "overlay": config.overlay, "probs": config.save_probs}
     kinds = {kind: place for kind, place in OUTPUTS.items() if wanted[kind]}
     index, count = config.shard
@@ -52,7 +56,7 @@ def plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | N
         there = [out / path for path in outputs.values() if (out / path).exists()]
         found += there
         name = job.relative.as_posix()
-        done = len(there) == len(outputs) and (not config.labels or name in scored)
+        done = len(there) == len(outputs) and name not in old and (not needs_row or name in needed)
         tasks.append(Task(job, outputs, config.existing == "skip" and done, name in known))
     if found and config.existing == "refuse":
         raise OutputError(
@@ -65,7 +69,7 @@ def plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | N
 
 def _check_owner(out: Path, found: Path) -> None:
     """What is to be replaced must be ours: a report of roadseg's lies in every folder that it wrote into."""
-    for path in out.glob("report*.json"):
+    for path in reports_in(out):
         with contextlib.suppress(OutputError):
             RunReport.read(path)
             return
@@ -110,7 +114,7 @@ def earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | None
     out = Path(config.out)
     path = out / f"{config.report_name}.json"
     # one of the others is enough: each run into the folder has agreed with those before it
-    other = min(set(out.glob("report*.json")) - {path}, default=None)
+    other = next((other for other in reports_in(out) if other != path), None)
     if other:
         _require_the_same(other, RunReport.read(other), report)
     if not path.exists():
@@ -133,3 +137,14 @@ def _require_the_same(path: Path, earlier: RunReport, report: RunReport) -> None
                 f"{path}: is of a run with {what}, and their masks must not be mixed; choose another output "
                 "folder, or --overwrite"
             )
+    for name in ("labels", "label_format"):
+        before, now = earlier.settings.get(name), report.settings.get(name)
+        if before and now and _place(before) != _place(now):
+            raise OutputError(
+                f"{path}: is of a run with {name} {before}, this one has {now}, and their scores must not be "
+                "mixed; choose another output folder, or --overwrite"
+            )
+
+
+def _place(name: str) -> str:
+    return os.path.realpath(name)

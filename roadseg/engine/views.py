@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +25,7 @@ class ViewsPredictor(Predictor):
     def logits(self, images: Sequence[UInt8], imgsz: int | None = None) -> list[Tensor]:
         """As Predictor: the mean over the views, at the size of the first."""
         plain = super().logits(images, imgsz)
-        mirrored = super().logits([np.ascontiguousarray(image[:, ::-1]) for image in images], imgsz)
+        mirrored = super().logits([image[:, ::-1].copy() for image in images], imgsz)
         larger = super().logits(images, round(_MORE * (imgsz or self.imgsz)))
         return [
             (first + second.flip(-1) + enlarge(third, first.shape[-2:])) / 3

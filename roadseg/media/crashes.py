@@ -88,10 +88,18 @@ class Journal:
 
 def try_apart(file: Path) -> None:
     """Decode `file` in a child process. MediaError if that is killed by it, or does not end."""
-    command = [sys.executable, "-m", "roadseg.media.crashes", os.path.abspath(file)]
+    # -P: what lies in the current folder is nobody's module
+    command = [sys.executable, "-P", "-m", "roadseg.media.crashes", os.path.abspath(file)]
+    home = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     try:
         code = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
+            command,
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
         ).returncode
     except subprocess.TimeoutExpired as error:
         raise MediaError(
@@ -99,7 +107,7 @@ def try_apart(file: Path) -> None:
         ) from error
     except ValueError:  # a NUL in the name: nothing can open it
         return
-    if code:
+    if code not in (0, 1):  # 1: an error of Python's, which our own process will tell of
         known = -code in set(signal.Signals)
         what = signal.Signals(-code).name if known else f"exit code {code}"
         raise MediaError(f"{file}: kills its decoder ({what}); fetch or make it again")

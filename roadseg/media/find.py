@@ -6,6 +6,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
@@ -15,6 +16,9 @@ from roadseg.errors import MediaError
 IMAGE_SUFFIXES: Final = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
+
+# What the report of a run begins with.
+_SCHEMA: Final = b'"schema": "roadseg/segment"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,8 @@ def find_images(
       later, and alone;
     - `-`: such a list on standard input (`stdin`), relative to the current folder.
 
-    `exclude` is a folder not to look into: the output folder, which may lie inside an input.
+    `exclude` is a folder not to look into: the output folder, which may lie inside an input. With it, other
+    folders below an input that `segment` wrote (masks, overlays) are passed over, too.
 
     Relative paths start from the input (a picture or a list: its folder; a pattern: the part before the first
     wildcard), and with several inputs from the folder that holds them all. A listed path outside of it keeps
@@ -51,9 +56,16 @@ def find_images(
     found = [_expand(str(source), exclude, stdin or sys.stdin) for source in inputs]
     root = os.path.commonpath([os.path.abspath(start) for start, _ in found]) if found else ""
     jobs: dict[str, ImageJob] = {}
+    taken: set[Path] = set()
     for path in (path for _, paths in found for path in paths):
         absolute = os.path.abspath(path)  # also takes every ".." out
-        jobs.setdefault(absolute, ImageJob(path, _relative(Path(absolute), Path(root))))
+        if absolute in jobs:
+            continue
+        relative = _relative(Path(absolute), Path(root))
+        while relative in taken:  # below the root there is a folder of the same name
+            relative = Path("outside") / relative
+        taken.add(relative)
+        jobs[absolute] = ImageJob(path, relative)
     return list(jobs.values())
 
 
@@ -63,7 +75,7 @@ def output_stems(jobs: Sequence[ImageJob]) -> list[Path]:
     Where a folder holds both a.jpg and a.png, they become `a.jpg` and `a.png` (so: masks/a.jpg.png). Names
     that differ in case only count as the same, since some disks hold them to be.
     """
-    plain = [job.relative.with_name(job.relative.stem) for job in jobs]
+    plain = [_plain(job.relative) for job in jobs]
     crowd = Counter(map(_folded, plain))
     stems: list[Path] = []
     taken: set[str] = set()
@@ -76,6 +88,11 @@ def output_stems(jobs: Sequence[ImageJob]) -> list[Path]:
         taken.add(_folded(free))
         stems.append(free)
     return stems
+
+
+def _plain(relative: Path) -> Path:
+    stem = relative.stem
+    return relative if stem.strip(".") == "" else relative.with_name(stem)  # "..jpg"
 
 
 def _folded(path: Path) -> str:
@@ -91,6 +108,8 @@ def _relative(absolute: Path, root: Path) -> Path:
 
 def _expand(source: str, exclude: Path | None, stdin: TextIO) -> tuple[Path, list[Path]]:
     path = Path(source)
+    if not source:
+        raise MediaError("an empty name is given; name a picture, a folder, a pattern or a list")
     try:
         if source == "-":
             return Path(), _listed(stdin, "standard input", Path())
@@ -167,12 +186,24 @@ def _walk(top: Path, exclude: Path | None, closed: list[Path]) -> Iterator[tuple
     seen = {_identity(exclude)} - {_identity(top)} if exclude and exclude.exists() else set()
     for where, folders, names in os.walk(top, followlinks=True, onerror=complain):
         identity = _identity(Path(where))
-        if identity in seen:  # a link that leads back up, or to what was seen elsewhere
+        # a link that leads back up, or to what was seen elsewhere
+        if identity in seen or (exclude and Path(where) != top and _is_result(Path(where))):
             folders.clear()
             continue
         seen.add(identity)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield Path(where), [name for name in names if not name.startswith(".")]
+
+
+def _is_result(folder: Path) -> bool:
+    """Whether a run of `segment` wrote it."""
+    if not (folder / "masks").is_dir():
+        return False
+    for report in [*folder.glob("report.json"), *folder.glob("report-*of*.json")]:
+        with suppress(OSError), report.open("rb") as file:
+            if _SCHEMA in file.read(99):
+                return True
+    return False
 
 
 def _identity(folder: Path) -> tuple[int, int]:

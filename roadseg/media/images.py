@@ -14,7 +14,7 @@ from typing import Final
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from roadseg.errors import MediaError
 from roadseg.labels import UInt8Array
@@ -40,6 +40,7 @@ MAX_BYTES: Final = 1 << 30  # what 89 million pixels, the border of suspicion, t
 # Not all that Pillow knows: the rest are rarely tested, and some call other programs (EPS).
 FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _EXIF_ORIENTATION: Final = 0x0112
+_PHOTOMETRIC: Final = 262  # TIFF 6.0: 0 is white; Pillow heeds it for 8 bits and not for 16
 # Exif 2.32, table 6: what makes each orientation upright.
 _UPRIGHT: Final[dict[int, Callable[[cv2.typing.MatLike], cv2.typing.MatLike]]] = {
     2: lambda image: cv2.flip(image, 1),
@@ -166,6 +167,8 @@ def _to_rgb(picture: Image.Image, path: Path) -> UInt8Array:
     if mode.startswith("I;16") or (mode == "I" and picture.format in ("PNG", "PPM")):
         # "I" would be 32 bits, but not in these formats
         grey_HW = (np.asarray(picture) >> 8).astype(np.uint8)
+        if isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tag_v2.get(_PHOTOMETRIC) == 0:
+            grey_HW = ~grey_HW
         return cv2.cvtColor(grey_HW, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
     if mode in ("I", "F"):
         kind = "floats" if mode == "F" else "32-bit numbers"

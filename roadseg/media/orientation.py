@@ -42,7 +42,7 @@ class Orientation:
             pixels = pixels[:, ::-1]
         if self.mirror_y:
             pixels = pixels[::-1]
-        return np.ascontiguousarray(pixels)
+        return np.ascontiguousarray(pixels) if self == UPRIGHT else pixels.copy()
 
 
 UPRIGHT: Final = Orientation()

@@ -64,6 +64,11 @@ class Shard:
         return f"{self.index}/{self.count}"
 
 
+def reports_in(folder: Path) -> list[Path]:
+    """The JSON files of the runs into `folder`: of a whole one and of shards."""
+    return sorted([*folder.glob("report.json"), *folder.glob("report-*of*.json")])
+
+
 @dataclass(kw_only=True)
 class RunReport:
     """The rows of a run in the order of its inputs, and what the run was. Not for several threads at once."""
@@ -87,6 +92,8 @@ class RunReport:
     """When it was written; None: it is not."""
     stopped_by: str | None = None
     """Why the run ended before its last input; None: it did not."""
+    replacing: bool = False
+    """Whether outputs may still be those of an earlier run, which this one is to replace but for its rows."""
     shard: Shard | None = None
     """None: the run did the whole job."""
 
@@ -156,9 +163,9 @@ class RunReport:
     def standing(self, inputs: int, out: Path) -> str:
         """For people, after the run was stopped: how far it came with so many inputs, and how to go on."""
         status = self._status()
-        done = status["ok"] + status["skipped"]
+        done, what = status["ok"] + status["skipped"], "videos" if self.command == "video" else "pictures"
         return (
-            f"{done} of {inputs} pictures are done in {out}: the same command goes on with --skip-existing "
+            f"{done} of {inputs} {what} are done in {out}: the same command goes on with --skip-existing "
             "(and without --overwrite)."
         )
 
@@ -221,6 +228,7 @@ class RunReport:
             started=datetime.fromisoformat(data["started"]),
             finished=datetime.fromisoformat(data["finished"]),
             stopped_by=data["stopped_by"],
+            replacing=bool(data.get("replacing")),  # older versions had none
             shard=Shard(**data["shard"]) if data["shard"] else None,
         )
 
@@ -230,6 +238,7 @@ class RunReport:
             "started": self.started.isoformat(timespec="milliseconds"),
             "finished": self.finished and self.finished.isoformat(timespec="milliseconds"),
             "stopped_by": self.stopped_by,
+            "replacing": self.replacing,
             "shard": self.shard and asdict(self.shard),
             "settings": self.settings,
         }
