@@ -37,6 +37,7 @@ def make_clip(
     options: dict[str, str] | None = None,
 ) -> Path:
     """Write a video; `pts` in steps of `time_base` (default: one step a frame)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     container_options = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
     with av.open(str(path), "w", options=container_options) as out:
         video = out.add_stream(codec, rate=rate, options=options or {"g": "6", "preset": "ultrafast"})

@@ -1,7 +1,10 @@
 """Fixtures that every test may use: a tiny Cityscapes tree, a tiny checkpoint, and seeds."""
 
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -92,6 +95,26 @@ def tiny_weights(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.pt"
     save_checkpoint(tiny_checkpoint(), path)
     return path
+
+
+@contextmanager
+def another_run(place: Path) -> Iterator[None]:
+    """Another process that writes `place`: a lock keeps processes apart, and not what one of them does."""
+    script = (
+        "import sys, pathlib\n"
+        "from roadseg.media.output import alone_at\n"
+        "with alone_at(pathlib.Path(sys.argv[1])):\n"
+        "    print('mine', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(place)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "mine\n"
+        try:
+            yield
+        finally:
+            other.communicate()  # its input ends
 
 
 def real_data() -> Path:

@@ -64,6 +64,11 @@ class Seen(HTMLParser):
 # ---------------------------------------------------------------- the page itself
 
 
+def test_what_is_no_jpeg_is_told() -> None:
+    with pytest.raises(MediaError, match="8x66000 is too large"):
+        album_module.jpeg_uri(np.zeros((66000, 8, 3), np.uint8))
+
+
 def full_page(text: str) -> Page:
     """A page with `text` wherever there can be a text."""
     shot = Picture(text, "data:,", text, text)

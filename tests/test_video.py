@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from threading import Event
 from typing import Any
+from unittest.mock import patch
 
 import av
 import cv2
@@ -17,21 +18,22 @@ import numpy as np
 import pytest
 import torch
 from clips import decoded, make_clip, packets, texture, times, turn
+from conftest import another_run
 from torch import Tensor
 from typer.testing import CliRunner
 
 from roadseg.cli.app import app
 from roadseg.config import VideoConfig
 from roadseg.engine.video import segment_video
-from roadseg.engine.video_claim import claimed
 from roadseg.engine.video_output import _consistency
 from roadseg.errors import MediaError, OutputError, RoadsegError
 from roadseg.labels import UInt8Array, get_scheme
+from roadseg.media.output import alone_at
 from roadseg.media.resize import fit_size
 from roadseg.media.video import FFmpegReader
 from roadseg.media.video_frame import Frame
 from roadseg.media.video_writer import VideoWriter, count_frames
-from roadseg.report.video import VideoReport
+from roadseg.report.video import Thumbnails, VideoReport
 
 
 class LowerHalf:
@@ -303,6 +305,66 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     assert report.facts["damaged"] == 1
 
 
+def test_a_folder_of_pictures_keeps_its_colours(tmp_path: Path) -> None:
+    bars = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (255, 255, 0)]
+    rgb_HWC = np.repeat(np.array([bars], np.uint8), 64, axis=1).repeat(48, axis=0)
+    (tmp_path / "frames").mkdir()
+    for i in range(2):
+        cv2.imwrite(str(tmp_path / "frames" / f"{i}.png"), rgb_HWC[..., ::-1])
+    convert(tmp_path / "frames", tmp_path / "out.mp4", view="contour", crf=1)
+    shown = decoded(tmp_path / "out.mp4")[0]
+    for i, color in enumerate(bars):
+        np.testing.assert_allclose(shown[8, 64 * i + 32], color, atol=3)
+    with av.open(str(tmp_path / "out.mp4")) as made:
+        frame = next(made.decode(video=0))
+        assert (int(frame.colorspace), int(frame.color_primaries), int(frame.color_trc)) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(("part", "count"), [({"start": 0.28}, 17), ({"end": 0.28}, 7), ({"start": 0.3}, 16)])
+def test_a_part_of_a_folder_of_pictures(tmp_path: Path, part: dict[str, float], count: int) -> None:
+    """The picture at 0.28 s, 7 / 25, is the first from then on, and none before it: as no float has it."""
+    (tmp_path / "frames").mkdir()
+    for i in range(24):
+        cv2.imwrite(str(tmp_path / "frames" / f"{i}.png"), texture(16, 16, seed=i))
+    report = convert(tmp_path / "frames", tmp_path / "out.mp4", **part)
+    assert report.facts["frames_written"] == count
+
+
+def test_a_duration_ends_where_it_says(tmp_path: Path, tiny_weights: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    for i in range(5):
+        cv2.imwrite(str(tmp_path / "frames" / f"{i}.png"), texture(16, 16, seed=i))
+    out = tmp_path / "out.mp4"
+    cut = ["--fps", "10", "--start", "0.1", "--duration", "0.2"]
+    command = [
+        "video",
+        str(tmp_path / "frames"),
+        "--out",
+        str(out),
+        *cut,
+        "-w",
+        str(tiny_weights),
+        "--no-html",
+    ]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert json.loads(out.with_suffix(".json").read_text())["frames_written"] == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "small"), [((2048, 16), (640, 5)), ((48, 64), (48, 64)), ((96, 1280), (48, 640))]
+)
+def test_thumbnails_are_small_whatever_the_shape(given: tuple[int, int], small: tuple[int, int]) -> None:
+    thumbnails = Thumbnails()
+    thumbnails.add(0.0, np.zeros((*given, 3), np.uint8))
+    ((_, rgb_HWC),) = thumbnails.chosen()
+    assert rgb_HWC.shape == (*small, 3)
+
+
+def test_a_video_like_a_ribbon_has_a_page(tmp_path: Path) -> None:
+    convert(make_clip(tmp_path / "in.mp4", count=2, size=(2048, 16)), tmp_path / "out.mp4", html=True)
+    assert (tmp_path / "out.html").read_text().count('src="data:image/jpeg') == 2
+
+
 # ---------------------------------------------------------------- damage
 
 
@@ -396,8 +458,10 @@ def test_nothing_of_somebody_elses_is_replaced(tmp_path: Path) -> None:
     for settings in ({"mask_video": str(tmp_path / "precious.mkv")}, {"masks": str(tmp_path / "mine")}):
         with pytest.raises(OutputError, match="somebody's own"):
             convert(source, tmp_path / "out.mkv", overwrite=True, **settings)
-    with pytest.raises(OutputError, match="give them two names"):
-        convert(source, tmp_path / "b.mkv", mask_video=str(tmp_path / "b.mkv"))
+    # the second and third would take the place of a video that grows, and of one that gets its index
+    for out, mask_video in (("b", "b"), ("b.partial", "b"), ("b", "b.indexed.partial")):
+        with pytest.raises(OutputError, match="give them two names"):
+            convert(source, tmp_path / f"{out}.mkv", mask_video=str(tmp_path / f"{mask_video}.mkv"))
     folder = tmp_path / "frames"
     folder.mkdir()
     cv2.imwrite(str(folder / "0.png"), texture(48, 64))
@@ -526,10 +590,18 @@ def test_a_run_killed_between_video_and_report_can_be_run_again(tmp_path: Path) 
 
 def test_two_runs_do_not_write_one_video(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4")
-    config = VideoConfig(out=str(tmp_path / "out.mp4"))
-    with claimed(config, str(source)), pytest.raises(OutputError, match="another run"):
+    with another_run(tmp_path / "out"), pytest.raises(OutputError, match="another run"):
         convert(source, tmp_path / "out.mp4")
     convert(source, tmp_path / "out.mp4")
+
+
+def test_masks_in_a_folder_of_the_video_s_name(tmp_path: Path) -> None:
+    """One place has one lock: of two, the first to go would take the other along."""
+    config = VideoConfig(out=str(tmp_path / "drive.mp4"), masks=str(tmp_path / "drive"))
+    with patch("roadseg.engine.video_claim.alone_at", side_effect=alone_at) as locked:
+        convert(make_clip(tmp_path / "in.mp4"), Path(config.out), masks=config.masks)
+    assert locked.call_count == 1
+    assert len(left(tmp_path / "drive")) == 12
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

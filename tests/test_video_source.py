@@ -10,13 +10,12 @@ import cv2
 import numpy as np
 import pytest
 from clips import make_clip, pictures, times
+from conftest import another_run
 from test_video import convert
 from test_video_writer import rich_clip
 from typer.testing import CliRunner
 
 from roadseg.cli.app import app
-from roadseg.config import VideoConfig
-from roadseg.engine.video_claim import claimed
 from roadseg.errors import MediaError, OutputError
 from roadseg.media.clock import Clock
 from roadseg.media.resize import fit_size
@@ -278,6 +277,44 @@ def test_matroska_from_a_late_time_on_misses_nothing(tmp_path: Path) -> None:
     assert (report.exit_code, report.facts["frames_written"]) == (0, 75)
 
 
+@pytest.mark.parametrize("sound", [False, True])
+def test_a_time_lapse_in_matroska_misses_nothing(tmp_path: Path, sound: bool) -> None:
+    """FFmpeg has no start of such a stream, and while it decodes it guesses a wrong one."""
+    options = {"g": "10", "bf": "0"}
+    path = make_clip(tmp_path / "in.mkv", count=40, rate=Fraction(1), options=options, sound=sound)
+    report = convert(path, tmp_path / "out.mkv")
+    assert (report.facts["missing"], report.facts["frames_written"]) == (0, 40)
+
+
+def test_nut_from_a_late_time_on_misses_nothing(tmp_path: Path) -> None:
+    whole = make_clip(tmp_path / "whole.mp4", count=75, options={"bf": "0"})
+    report = convert(remuxed(whole, tmp_path / "in.nut", 5.0), tmp_path / "out.mp4")
+    assert (report.facts["missing"], report.facts["frames_written"]) == (0, 75)
+
+
+@pytest.mark.parametrize("stamps", [[1000 * i for i in range(12)], [*range(50), *range(60, 110)]])
+def test_avi_s_empty_packets_are_no_missing_frames(tmp_path: Path, stamps: list[int]) -> None:
+    """They show the frame before again, and FFmpeg writes them into gaps, and behind a last long frame."""
+    made = make_clip(tmp_path / "made.avi", count=len(stamps), pts=stamps, codec="mpeg4")
+    with av.open(str(made)) as given, av.open(str(tmp_path / "in.avi"), "w") as out:
+        stream = out.add_stream_from_template(given.streams.video[0], opaque=True)
+        for packet in given.demux(video=0):
+            if packet.dts is not None:
+                packet.stream, packet.duration = stream, 1000 if packet.pts == stamps[-1] else 1
+                out.mux(packet)
+    report = convert(tmp_path / "in.avi", tmp_path / "out.mp4")
+    assert (report.facts["missing"], report.facts["frames_written"]) == (0, len(stamps))
+    report = convert(cut_off(tmp_path / "in.avi", 0.4), tmp_path / "short.mp4")
+    assert report.facts["missing"] > 2
+
+
+def test_an_avi_without_the_index_at_its_end_misses_frames(tmp_path: Path) -> None:
+    """FFmpeg makes up an index of the key frames that it looks at first: here of all that are left."""
+    path = make_clip(tmp_path / "in.avi", count=100, options={"g": "1"})
+    report = convert(cut_off(path, 0.2), tmp_path / "out.mp4")
+    assert report.facts["missing"] + report.facts["damaged"] + report.facts["frames_written"] >= 99
+
+
 @pytest.mark.parametrize("codec", ["h264", "mpeg4", "ffv1", "mjpeg"])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_colours_mean_the_same_in_every_codec(tmp_path: Path, codec: str, suffix: str) -> None:
@@ -312,12 +349,11 @@ def test_masks_are_one_run_s_alone(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4")
     shared = {"masks": str(tmp_path / "masks"), "mask_video": str(tmp_path / "masks.mkv")}
     for name, place in shared.items():
-        config = VideoConfig(out=str(tmp_path / "a.mp4"), **{name: place})  # type: ignore[arg-type]
-        with claimed(config, str(source)), pytest.raises(OutputError, match="another run"):
+        with another_run(Path(place)), pytest.raises(OutputError, match="another run"):
             convert(source, tmp_path / "b.mp4", **{name: place})
-    other = VideoConfig(out=str(tmp_path / "q.mp4"))
-    with claimed(other, str(source)), pytest.raises(OutputError, match="another run"):
-        convert(source, tmp_path / "q.mkv")
+    for suffix in (".mp4", ".mkv"):  # whose table is one
+        with another_run(tmp_path / "q"), pytest.raises(OutputError, match="another run"):
+            convert(source, tmp_path / f"q{suffix}")
 
 
 @pytest.mark.parametrize("name", ["out.partial.mp4", "out.indexed.partial.mp4"])

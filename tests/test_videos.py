@@ -1,19 +1,21 @@
 """Several videos in one run: a report of all, shards that add up, and what is done is not done again."""
 
-import fcntl
 import json
+import signal
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clips import make_clip
-from conftest import tiny_checkpoint
+from conftest import another_run, tiny_checkpoint
 from typer.testing import CliRunner, Result
 
 from roadseg.cli.app import app
 from roadseg.engine.videos import find_videos
 from roadseg.errors import MediaError
+from roadseg.media.video_writer import VideoWriter
 from roadseg.model.checkpoint import save_checkpoint
 
 
@@ -122,19 +124,100 @@ def test_a_part_that_runs_twice_at_once_waits_and_skips(place: Path, tmp_path: P
     document = (tmp_path / "x.json").read_text()
     begun = {**json.loads(document), "finished": False, "fresh": True}
     (tmp_path / "x.json").write_text(json.dumps(begun))  # as while another run makes it, and has its lock
-    lock = (tmp_path / ".x.lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    with ExitStack() as other:
+        other.enter_context(another_run(tmp_path / "x"))
 
-    def finish() -> None:
-        (tmp_path / "x.json").write_text(document)
-        lock.close()
+        def finish() -> None:
+            (tmp_path / "x.json").write_text(document)
+            other.close()
 
-    other = threading.Timer(3, finish)
-    other.start()
-    done = run(*words, "--skip-existing")
-    other.join()
+        timer = threading.Timer(3, finish)
+        timer.start()
+        done = run(*words, "--skip-existing")
+        timer.join()
     assert done.exit_code == 0, done.stderr
     assert [row["status"] for row in report(tmp_path)["rows"]] == ["skipped", "skipped"]
+
+
+def test_a_video_called_like_the_report_has_its_own(place: Path, tmp_path: Path) -> None:
+    for name in ("Report.mp4", "report-of-monday.mp4", "video-report.mp4", "x.mp4"):
+        make_clip(tmp_path / "in" / name, count=2)
+    words = ("video", *sorted((tmp_path / "in").iterdir()), *common(place), "--out", tmp_path / "out")
+    for i in (1, 2):
+        assert run(*words, "--shard", f"{i}/2").exit_code == 0
+    assert run("report", tmp_path / "out", "--out", tmp_path / "merged.json").exit_code == 0
+    merged = report(tmp_path, "merged.json")["rows"]
+    stems = {row["input"]: row["outputs"]["video"] for row in merged}
+    assert stems == {
+        "Report.mp4": "video-video-Report.mp4", "report-of-monday.mp4": "video-report-of-monday.mp4",
+        "video-report.mp4": "video-report.mp4", "x.mp4": "x.mp4",
+    }  # fmt: skip
+    assert run(*words).exit_code == 1  # each has its report; the run's is not theirs
+    for _ in range(2):
+        assert run(*words, "--skip-existing").exit_code == 0
+        assert [row["status"] for row in report(tmp_path / "out")["rows"]] == ["skipped"] * 4
+
+
+def test_a_video_of_the_same_name_from_elsewhere_is_not_done(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("A", "B"):
+        for number in (1, 2):
+            make_clip(tmp_path / name / f"{number}.mp4", count=2)
+    monkeypatch.chdir(tmp_path / "A")
+    words = ("video", "1.mp4", "2.mp4", *common(place), "--out", tmp_path / "out")
+    assert run(*words).exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    there = run("video", "A/1.mp4", "A/2.mp4", *words[3:], "--skip-existing")
+    assert (there.exit_code, [row["status"] for row in report(tmp_path / "out")["rows"]]) == (
+        0,
+        ["skipped"] * 2,
+    )
+    monkeypatch.chdir(tmp_path / "B")
+    done = run(*words, "--skip-existing")
+    assert done.exit_code == 1
+    for row in report(tmp_path / "out")["rows"]:
+        assert (row["status"], row["outputs"]) == ("failed", {})
+        assert f"of another video, {tmp_path / 'A' / row['input']}" in row["error"]
+    # an older report has its input alone, as it was given: a relative path may be of any folder
+    for name, given in (("1", "1.mp4"), ("2", str(tmp_path / "A" / "2.mp4"))):
+        document = report(tmp_path / "out", f"{name}.json")
+        document["settings"]["input"] = given
+        del document["source"]
+        (tmp_path / "out" / f"{name}.json").write_text(json.dumps(document))
+    assert run(*words, "--skip-existing").exit_code == 3
+    assert [row["status"] for row in report(tmp_path / "out")["rows"]] == ["skipped", "failed"]
+
+
+def test_ctrl_c_says_how_far_it_came(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("video", *inputs(place)[::2], *common(place), "--out", tmp_path)
+    write, seen = VideoWriter.write, list[int]()
+
+    def written(self: VideoWriter, *frame: Any) -> None:
+        seen.append(1)
+        if len(seen) == 14 + 3:  # in the second, shorter one
+            signal.raise_signal(signal.SIGINT)
+        write(self, *frame)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(VideoWriter, "write", written)
+            done = run(*words)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done.exit_code == 130
+    assert "1 of 2 videos are done" in " ".join(done.stderr.split())
+    assert run(*words, "--skip-existing").exit_code == 0
+    assert [row["status"] for row in report(tmp_path)["rows"]] == ["skipped", "ok"]
+
+
+@pytest.mark.parametrize("words", [["--skip-existing"], ["--shard", "1/2"], ["another.mp4"]])
+def test_several_go_into_a_folder(place: Path, tmp_path: Path, words: list[str]) -> None:
+    done = run("video", inputs(place)[0], *words, *common(place), "--out", tmp_path / "x.mp4")
+    assert done.exit_code == 2
+    assert "is the name of a video" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_several_cannot_have(place: Path, tmp_path: Path) -> None:

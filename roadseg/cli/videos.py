@@ -16,6 +16,7 @@ from roadseg.engine.videos import (
     segment_videos,
 )
 from roadseg.errors import ConfigError
+from roadseg.media.video_writer import CONTAINERS
 from roadseg.model.checkpoint import DEFAULT_WEIGHTS
 from roadseg.model.exported import load_weights
 from roadseg.report.run import Row, RunReport
@@ -42,6 +43,11 @@ def run_videos(
         raise ConfigError(f"shard is {index}/{count}, but must be i/n with i from 1 to n.")
     if config.masks or config.mask_video:
         raise ConfigError("--masks and --mask-video are for one video; leave them out.")
+    if Path(config.out).suffix.lower() in CONTAINERS:
+        raise ConfigError(
+            f"--out {config.out}: is the name of a video; several, --skip-existing, --shard and --ray need a "
+            "folder there."
+        )
     jobs = find_videos(batch.sources)
     if not (config.overwrite or batch.skip_existing):
         refuse_report(Path(config.out), batch.shard)

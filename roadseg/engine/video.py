@@ -75,6 +75,7 @@ def segment_video(
         report.settings = {**report.settings, "engine": predictor.facts()}
         info = reader.info
         report.facts = {
+            "source": str(Path(source).resolve()) if Path(source).exists() else source,
             "width": info.width,
             "height": info.height,
             "codec": info.codec,

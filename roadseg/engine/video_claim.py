@@ -82,7 +82,7 @@ def claimed(config: VideoConfig, source: str) -> Iterator[Claim]:
     # without its suffix: the table of q.mp4 and of q.mkv is one
     places = [Path(config.out).with_suffix(""), *map(Path, filter(None, (config.mask_video, config.masks)))]
     with contextlib.ExitStack() as locks:
-        for place in places:
+        for place in dict.fromkeys(map(Path.resolve, places)):  # drive.mp4 with its masks in drive: one lock
             locks.enter_context(alone_at(place))
         yield claim
 
@@ -91,10 +91,13 @@ def _refuse_to_replace(config: VideoConfig, source: str, earlier: Earlier | None
     """Return whether what is there comes from a run that was killed, and may simply go."""
     out = Path(config.out)
     videos = [Path(name) for name in (config.out, config.mask_video) if name]
-    if len({path.resolve() for path in videos}) < len(videos):
-        raise OutputError(f"{out}: is --out and --mask-video, too; give them two names")
+    partials = [partial for video in videos for partial in partials_of(video)]
+    if len({path.resolve() for path in (*videos, *partials)}) < len(videos) + len(partials):
+        raise OutputError(
+            f"{out}: is --mask-video, too, or one has the name that the other is to have while it is "
+            "unfinished; give them two names"
+        )
     try:
-        partials = [partial for video in videos for partial in partials_of(video)]
         _refuse_the_input([*videos, *partials], config.masks, Path(source))
         suffixes = (".csv", ".json", ".png", ".html") if config.html else (".csv", ".json", ".png")
         table = [out.with_suffix(suffix) for suffix in suffixes]

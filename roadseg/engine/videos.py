@@ -1,6 +1,7 @@
 """Many videos, each as `video` makes one: into one folder, with a row each in one report."""
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ _DECISIVE: Final = (
     *("view", "opacity", "codec", "crf", "audio"),
 )
 _SECONDS_TO_LOOK_AGAIN: Final = 2.0
+# What documents of runs and of their shards are called: some disks do not tell capitals apart.
+_RUN: Final = re.compile(r"(report|scores)(-[^/]*of[^/]*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,22 @@ def find_videos(sources: Sequence[str]) -> list[VideoJob]:
             raise MediaError(f"{source}: is a folder; one of pictures is a video of its own: give it alone")
     found = find_images(*sources)
     jobs = []
-    for job, stem in zip(found, output_stems(found), strict=True):
+    for job, stem in zip(found, _beside_the_report(output_stems(found)), strict=True):
         size = job.path.stat().st_size if job.path.is_file() else 0
-        jobs.append((-size, VideoJob(str(job.path), job.relative.as_posix(), stem.as_posix())))
+        jobs.append((-size, VideoJob(str(job.path), job.relative.as_posix(), stem)))
     return [job for _, job in sorted(jobs, key=lambda one: one[0])]
+
+
+def _beside_the_report(paths: Sequence[Path]) -> list[str]:
+    """Stems whose files are not taken for the report in their folder: `video-report` for `report`."""
+    stems = [path.as_posix() for path in paths]
+    taken = {stem.casefold() for stem in stems}
+    for i, stem in enumerate(stems):
+        if _RUN.fullmatch(stem):
+            while stem.casefold() in taken:
+                stem = f"video-{stem}"
+            stems[i] = stem
+    return stems
 
 
 def segment_videos(
@@ -72,12 +87,14 @@ def segment_videos(
     index, count = shard
     report.shard = Shard(index, count, len(jobs)) if count > 1 else None
     folder, name = Path(config.out), "report" if count == 1 else f"report-{index}of{count}"
+    own = jobs[index - 1 :: count]
     try:
-        run(config, jobs[index - 1 :: count], report.settings, report, progress)
+        run(config, own, report.settings, report, progress)
     except BaseException as error:
         report.stopped_by = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else f"{error}" or repr(error)
         with contextlib.suppress(OutputError):  # the first error is the one to tell
             report.write(folder, name)
+        error.add_note(report.standing(len(own), folder))
         raise
     report.write(folder, name)
 
@@ -122,7 +139,7 @@ class VideoWorker:
         while True:
             document = _finished(Path(own.out)) if self.skip_existing else None
             if document:
-                return _row(job, document, skipped=True)
+                return _skipped(job, own.out, document)
             report = VideoReport(settings={**settings, "input": job.source, **own.to_dict()})
             try:
                 segment_video(own, self.predictor, job.source, report)
@@ -159,6 +176,15 @@ def _finished(out: Path) -> Mapping[str, Any] | None:
         if kind == "video" and document["finished"] and not document["stopped_by"] and out.exists():
             return document
     return None
+
+
+def _skipped(job: VideoJob, out: str, document: Mapping[str, Any]) -> Row:
+    """The row of what is done, of the same video: of a relative path, as in older reports, nobody knows."""
+    before = Path(document.get("source") or document["settings"].get("input") or "")
+    if before.is_absolute() and before.resolve() != Path(job.source).resolve():
+        error = f"{out}: is there already, of another video, {before}; choose another output folder"
+        return Row(input=job.name, status="failed", error=f"{job.source}: {error}")
+    return _row(job, document, skipped=True)
 
 
 def _row(job: VideoJob, document: Mapping[str, Any], *, skipped: bool) -> Row:

@@ -1,10 +1,11 @@
 """A folder of pictures as a video: sorted as `segment` sorts them, at a rate that the user gives."""
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import av
 import numpy as np
@@ -13,7 +14,10 @@ from roadseg.errors import MediaError
 from roadseg.media.find import find_images
 from roadseg.media.images import read_rgb
 from roadseg.media.planes import read_planes
-from roadseg.media.video_frame import Cut, Frame, Size, VideoInfo
+from roadseg.media.video_frame import Color, Cut, Frame, Size, VideoInfo
+
+# What the planes are made in; of pixels that do not say it, FFmpeg takes BT.601.
+_BT709: Final = Color(1, 1, 1)
 
 
 class FrameFolder:
@@ -45,6 +49,7 @@ class FrameFolder:
             frames=len(self._jobs),
             duration=float(len(self._jobs) / rate),
             codec="pictures",
+            color=_BT709,
         )
 
     def __enter__(self) -> Self:
@@ -59,11 +64,11 @@ class FrameFolder:
         """Nothing is kept open."""
 
     def __iter__(self) -> Iterator[Frame]:
-        rate, info = self.info.rate, self.info
-        begin = -int(-self._cut.start * rate // 1)  # the first picture that is shown from then on
+        rate, info, cut = self.info.rate, self.info, self._cut
+        begin = math.ceil(cut.begin * rate)  # the first picture that is shown from then on
         name = "yuv444p" if info.width % 2 or info.height % 2 else "yuv420p"
         for number, job in enumerate(self._jobs):
-            if number < begin or (number - begin) % self._cut.stride or number / rate >= self._cut.end:
+            if number < begin or (number - begin) % cut.stride or number / rate >= cut.limit:
                 continue
             picture = self._read(job)
             if picture is not None and (picture.width, picture.height) != (info.width, info.height):

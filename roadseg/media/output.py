@@ -79,7 +79,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 def sweep(folder: Path) -> None:
     """Remove the temporary files in `folder` that are ours (by their names), of dead writers (no locks)."""
-    if fcntl is None or not folder.is_dir():
+    if fcntl is None or not os.path.isdir(folder):
         return
     for name in filter(_SCRATCH.fullmatch, os.listdir(folder)):
         with contextlib.suppress(OSError), (folder / name).open("rb") as file:
@@ -146,9 +146,9 @@ def _open_locked(lock: Path) -> int:
         try:
             if fcntl:
                 fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not kept by processes that it forks
-        except BlockingIOError:
+        except (BlockingIOError, PermissionError) as error:  # which of them, differs between systems
             os.close(handle)
-            raise
+            raise BlockingIOError from error
         except OSError:  # a file system without locks
             return handle
         if not fcntl or os.fstat(handle).st_nlink:

@@ -27,9 +27,11 @@ _MOST_BAD_READS: Final = 1000
 # Half of what Matroska rounds times to: a frame that was told so much early is still in the cut.
 _ROUNDED: Final = Fraction(1, 2000)
 _FINE: Final = 10_000  # steps a second, at least
-_TOLERATED: Final = 2  # missing frames: AVI's empty ones, and what converters drop
+_TOLERATED: Final = 2  # missing frames: what converters drop
 # What a file may end early by, in seconds, before frames are said to be missing.
 _SHORT: Final = 0.25
+# Formats whose duration counts from nought on, wherever the video begins.
+_FROM_NOUGHT: Final = ("matroska,webm", "nut")
 
 
 class FFmpegReader:
@@ -97,6 +99,7 @@ class FFmpegReader:
             self._unit = Fraction(self._stream.time_base or 1 / _rate_of(self._stream))
             self._others = sound_and_subtitles(self._container)
             self.copied = self._others if copy else []
+            self._indexed = len(self._stream.index_entries)  # before reading adds to them
             self._origin = max(Fraction(0), Fraction(self._container.start_time or 0, av.time_base))
             if seek:
                 # what cannot be sought is read from its start
@@ -138,25 +141,38 @@ class FFmpegReader:
     @property
     def missing(self) -> int:
         """Frames that the file promises and that were not in it, known after reading it whole."""
-        stream, rate = self._stream, self.info.rate
         if not self._at_the_end or self._cut != WHOLE:
             return 0
+        if self._container.format.name == "avi":
+            missing = self._lost_by_avi()
+        else:
+            missing = self._cut_off() + self._clock.lost
+        missing -= self.damaged
+        return missing if missing > _TOLERATED else 0
+
+    def _lost_by_avi(self) -> int:
+        """By the index, if it is there: times and header count empty packets, too, which repeat a frame."""
+        stream, met = self._stream, self._packets_met
+        cut_off = stream.duration != stream.frames  # FFmpeg makes the one that of what is left
+        promised = stream.frames if cut_off or self._indexed < met else self._indexed
+        return promised - met
+
+    def _cut_off(self) -> int:
+        """Frames between the end that was met and the one that the file promises."""
+        stream, rate = self._stream, self.info.rate
+        from_nought = self._container.format.name in _FROM_NOUGHT
         if self._jumps:  # MPEG-TS has no header that promises anything
-            short = Fraction(0)
-        elif stream.duration is not None and stream.time_base is not None:
+            return 0
+        # Matroska has no durations of streams: FFmpeg guesses them, and from a wrong start while it decodes
+        if stream.duration is not None and stream.time_base is not None and not from_nought:
             end = ((stream.start_time or 0) + stream.duration) * stream.time_base
             short = end - self._ends.get(stream.index, Fraction(0))
         elif self.info.duration is not None:
-            # FFmpeg writes Matroska's duration from nought on, wherever the video begins
-            begin = Fraction(0) if "matroska" in self._container.format.name else self._origin
+            begin = Fraction(0) if from_nought else self._origin
             short = begin + Fraction(self.info.duration) - max(self._ends.values(), default=Fraction(0))
         else:
-            short = Fraction(0)
-        cut_off = math.floor(short * rate) if short > max(_SHORT, float(2 / rate)) else 0
-        if self._container.format.name == "avi":  # its duration is that of what is left
-            cut_off = max(cut_off, stream.frames - self._packets_met)
-        missing = cut_off + self._clock.lost - self.damaged
-        return missing if missing > _TOLERATED else 0
+            return 0
+        return math.floor(short * rate) if short > max(_SHORT, float(2 / rate)) else 0
 
     def __enter__(self) -> Self:
         return self

@@ -14,11 +14,12 @@ import numpy as np
 from roadseg.documents import header, read_document, to_json
 from roadseg.labels import UInt8Array
 from roadseg.media.output import atomic_write, write_text
+from roadseg.media.resize import fit_size
 from roadseg.media.table import csv_text
 from roadseg.metrics.confusion import mean_defined
 
 THUMBNAILS: Final = 8
-_THUMBNAIL_WIDTH: Final = 640
+_THUMBNAIL_SIDE: Final = 640  # the longer one, at most
 COLUMNS: Final = ("frame", "seconds", "road_percent", "confidence", "changed_percent", "consistency")
 
 
@@ -58,10 +59,10 @@ class Thumbnails:
         return (self._seen - 1) % self._every == 0
 
     def add(self, seconds: float, rgb_HWC: UInt8Array) -> None:
-        """Keep a picture (rgb uint8), made small."""
+        """Keep a picture (rgb uint8), made small where it is not."""
         height, width = rgb_HWC.shape[:2]
-        size = (_THUMBNAIL_WIDTH, max(1, round(height * _THUMBNAIL_WIDTH / width)))
-        small = cv2.resize(rgb_HWC, size, interpolation=cv2.INTER_AREA)
+        rows, columns = fit_size(height, width, min(_THUMBNAIL_SIDE, max(height, width)))
+        small = cv2.resize(rgb_HWC, (columns, rows), interpolation=cv2.INTER_AREA)
         self._kept.append((seconds, np.asarray(small, np.uint8)))
         if len(self._kept) == 2 * THUMBNAILS:
             self._kept, self._every = self._kept[::2], 2 * self._every

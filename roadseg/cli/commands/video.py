@@ -1,5 +1,6 @@
 """The options of `roadseg video`."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -72,6 +73,8 @@ def video(
     """
     if end is not None and duration is not None:
         raise ConfigError("--end and --duration exclude each other; give one of them.")
+    if duration is not None:
+        end = float(Decimal(str(start)) + Decimal(str(duration)))  # 0.1 + 0.2 is 0.3
     if overwrite and skip_existing:
         raise ConfigError("--overwrite and --skip-existing exclude each other; give one of them.")
     from roadseg.cli.video import default_out, run_video
@@ -83,7 +86,7 @@ def video(
     config = VideoConfig(
         out=str(out), view=view, opacity=opacity, smooth=smooth, codec=codec, crf=crf,
         hardware=hardware, audio=audio, mask_video=str(mask_video) if mask_video else None,
-        masks=str(masks) if masks else None, start=start, end=end if duration is None else start + duration,
+        masks=str(masks) if masks else None, start=start, end=end,
         stride=stride, fps=fps, overwrite=overwrite, html=html,
     )  # fmt: skip
     infer = InferConfig(

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import cv2
 import numpy as np
 
-from roadseg.errors import RoadsegError
+from roadseg.errors import MediaError, RoadsegError
 from roadseg.labels import LabelScheme, UInt8Array
 from roadseg.media.output import atomic_write
 from roadseg.media.overlay import difference, draw
@@ -193,7 +193,11 @@ def _resize(pixels: UInt8Array, height: int, width: int, how: int) -> UInt8Array
 
 def _jpeg(rgb_HWC: UInt8Array, quality: int) -> bytes:
     bgr_HWC = cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".jpg", bgr_HWC, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    done, data = cv2.imencode(".jpg", bgr_HWC, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        height, width = rgb_HWC.shape[:2]
+        raise MediaError(f"a picture of {width}x{height} is too large for a page; make it smaller")
+    return data.tobytes()
 
 
 def fitted_uri(rgb_HWC: UInt8Array, side: int) -> str:
