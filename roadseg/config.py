@@ -5,12 +5,12 @@ A value that cannot work raises `ConfigError`, which names the setting and the v
 """
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Literal, get_args
 
 from roadseg.cores import available_cores
 from roadseg.errors import ConfigError
+from roadseg.plain import Plain
 
 Block = Literal["plain", "separable"]
 Encoder = Literal[
@@ -53,39 +53,8 @@ def _between(name: str, value: float, low: float, high: float) -> None:
         raise ConfigError(f"{name} is {value}, but must lie between {low:g} and {high:g}.")
 
 
-class _Plain:
-    """To and from plain types; keys that this version does not know are an error, not dropped."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain types (tuples become lists, as JSON has them)."""
-        settings = dataclasses.asdict(self)  # type: ignore[call-overload]
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
-
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> Self:
-        """Rebuild from `to_dict`; raises ConfigError for a setting that does not exist here."""
-        known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        unknown = sorted(set(settings) - known)
-        if unknown:
-            near = difflib.get_close_matches(unknown[0], known, 1)
-            raise ConfigError(
-                f"There is no setting {', '.join(unknown)}"
-                f"{f' (did you mean {near[0]}?)' if near else ''}: another version has it, or none."
-            )
-        try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
-        except TypeError as error:  # compared with a value of another type
-            usual = {f.name: f.default for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-            odd = [
-                k
-                for k, v in settings.items()
-                if isinstance(usual[k], int | float) and not isinstance(v, int | float)
-            ]
-            raise ConfigError(f"Of the wrong type: {', '.join(odd) or f'a setting ({error})'}.") from error
-
-
 @dataclass(frozen=True, kw_only=True)
-class UNetConfig(_Plain):
+class UNetConfig(Plain):
     """The shape of a network; `MODELS` names the usual ones."""
 
     architecture: Literal["efficient", "classic"] = "efficient"
@@ -163,7 +132,7 @@ def get_model_config(name: str) -> UNetConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InferConfig(_Plain):
+class InferConfig(Plain):
     """How a trained network is run."""
 
     device: str = "auto"
@@ -199,7 +168,7 @@ class InferConfig(_Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentConfig(_Plain):
+class SegmentConfig(Plain):
     """What `segment` writes, and how."""
 
     out: str
@@ -256,7 +225,7 @@ class SegmentConfig(_Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoConfig(_Plain):
+class VideoConfig(Plain):
     """What `video` writes, and of which part of the input."""
 
     out: str
@@ -312,7 +281,7 @@ class VideoConfig(_Plain):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneConfig(_Plain):
+class PruneConfig(Plain):
     """How far a network is pruned; one of `keep` and `speedup` is given."""
 
     keep: float | None = None
@@ -349,7 +318,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(_Plain):
+class TrainConfig(Plain):
     """A training run. `config.json` in its folder holds exactly these."""
 
     data: tuple[str, ...] = ()
@@ -450,7 +419,7 @@ class TrainConfig(_Plain):
             _between("crop", self.crop, 32, 8192)
         for name, low, high in (
             ("epochs", 1, 100_000),
-            ("batch_size", 1, 65_536),
+            ("batch_size", 1, 4096),  # more than an InferConfig takes would end it at its first validation
             ("accumulate", 1, 65_536),
             ("imgsz", 32, 8192),
             ("lr", 0.0, 10.0),

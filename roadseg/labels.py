@@ -7,6 +7,7 @@ CamVid's colours or from BDD100K's drivable masks alike. A class index is a posi
 `LabelScheme.classes`; 255 (`VOID`) marks pixels that count nowhere.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -250,7 +251,7 @@ def get_scheme(name_or_json_path: str) -> LabelScheme:
     if name_or_json_path in SCHEMES:
         return SCHEMES[name_or_json_path]
     path = Path(name_or_json_path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # which takes a name that is too long, too
         raise ConfigError(
             f"unknown classes {name_or_json_path!r}: choose one of {', '.join(SCHEMES)}, or give a JSON file"
         )

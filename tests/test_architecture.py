@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "roadseg"
 # A file imports lower ranks, or its own room, only.
 RANKS = {
-    "errors": 0, "encodings": 0, "labels": 0, "config": 0, "documents": 0, "cores": 0,
+    "errors": 0, "encodings": 0, "labels": 0, "config": 0, "documents": 0, "cores": 0, "plain": 0,
     "media": 1,
     "metrics": 2,
     "dataset": 3, "model": 3, "report": 3,

@@ -107,6 +107,14 @@ def test_bars_cover_edges_and_are_labelled_so() -> None:
     assert torch.equal(camera.Bars(9, p=0.0)(image, label)[1], label)
 
 
+@pytest.mark.parametrize("width", [32, 40, 44, 48])
+def test_small_crops_are_mirrored_in_the_windscreen_too(width: int) -> None:
+    image = pair(width // 2, width)[0].as_subclass(Tensor)
+    for seed in range(60):
+        torch.manual_seed(seed)
+        assert cabin.reflection(image).shape == image.shape
+
+
 def test_lamps_are_light_in_places() -> None:
     for seed in range(10):
         torch.manual_seed(seed)

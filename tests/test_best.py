@@ -59,6 +59,28 @@ def test_without_a_page_there_is_no_further_pass(cityscapes: Path, tmp_path: Pat
     assert scores_of(tmp_path / "a/val/cityscapes")["boundary"] is None
 
 
+@pytest.mark.parametrize("loss", ["gone", "damaged"])
+def test_a_lost_best_is_told_beside_the_result(
+    cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str
+) -> None:
+    options = (*TRAIN, "--epochs", 1, "--runs", tmp_path, "--name", "a")
+    assert run("train", "--data", cityscapes, *options, "--no-html").exit_code == 0
+    best = tmp_path / "a/best.pt"
+    if loss == "gone":
+        best.unlink()
+    else:
+        best.write_bytes(best.read_bytes()[:9000])
+    resume = ("train", "--resume", tmp_path / "a", "--device", "cpu", "--workers", 0, "-q")
+    done = run(*resume)
+    assert done.exit_code == 1
+    assert "Training done after 1 epoch" in done.stdout
+    assert "Report:" not in done.stdout
+    assert str(best) in done.stderr
+    assert "Weights are left in: last.pt" in done.stderr
+    assert "weights of ours" not in done.stderr
+    assert json.loads(run(*resume, "--json").stdout)["finished"]
+
+
 def test_several_data_sets_keep_their_pictures_apart(tmp_path: Path) -> None:
     """Both trees have the same names in them. The pass gives the score of the validation to the digit."""
     places = [make_cityscapes(tmp_path / name, val=2) for name in ("one", "two")]

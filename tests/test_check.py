@@ -15,7 +15,8 @@ from PIL import Image
 from roadseg.dataset import check as check_module
 from roadseg.dataset.check import DatasetCheck, Problem, check_dataset
 from roadseg.dataset.layouts import get_layout
-from roadseg.errors import ConfigError
+from roadseg.dataset.samples import find_samples
+from roadseg.errors import ConfigError, DatasetError
 from roadseg.labels import SCHEMES
 
 SMALL = {"train": {"aachen": 3}, "val": {"munster": 2}}
@@ -139,6 +140,14 @@ def test_folder_without_val(tmp_path: Path) -> None:
     check = check_dataset(trees.make_folder(tmp_path, ("a1", "b1")))
     assert check.exit_code == 0
     assert kinds(check, "note") == ["held-out-val"]
+
+
+def test_a_folder_of_one_pair_cannot_be_trained_on(tmp_path: Path) -> None:
+    check = check_dataset(trees.make_folder(tmp_path, ("a1",)))
+    assert check.exit_code == 3
+    assert kinds(check, "warning") == ["no-val"]
+    with pytest.raises(DatasetError, match="no pairs of image and label for val"):
+        find_samples(tmp_path, "val")
 
 
 @pytest.mark.parametrize(("kept", "kind"), [("train", "no-val"), ("val", "no-train")])

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import trees
 from conftest import make_cityscapes, street, write_png
 from typer.testing import CliRunner, Result
 
+from roadseg.cli import evaluating
 from roadseg.cli.app import app
 from roadseg.dataset.samples import find_samples
 from roadseg.model.checkpoint import load_checkpoint, save_checkpoint
@@ -68,6 +70,37 @@ def test_eval_keeps_data_sets_of_one_name_apart(tiny_weights: Path, tmp_path: Pa
     assert reports == [str(tmp_path / "e" / name / "scores.json") for name in ("cid", "cid-2")]
     counts = [len(list((tmp_path / "p" / name).rglob("*_labelIds.png"))) for name in ("cid", "cid-2")]
     assert counts == [1, 2]
+
+
+def test_evals_at_once_have_folders_of_their_own(
+    cityscapes: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one begins while the first one scores; what fails leaves no folder."""
+    monkeypatch.chdir(tmp_path)
+    words = ("eval", "--data", cityscapes, "-w", tiny_weights, "--device", "cpu", "--json", "--no-html")
+    real, inner = evaluating.evaluate, []
+
+    def first(*given: Any, **more: Any) -> Any:
+        monkeypatch.setattr(evaluating, "evaluate", real)
+        inner.append(run(*words))
+        return real(*given, **more)
+
+    monkeypatch.setattr(evaluating, "evaluate", first)
+    reports = [json.loads(done.stdout)["evaluations"][0]["report"] for done in (run(*words), *inner)]
+    assert reports == [f"runs/eval/{name}/scores.json" for name in ("cityscapes", "cityscapes-2")]
+    next((cityscapes / "leftImg8bit/val").rglob("*.png")).write_bytes(b"")
+    assert run(*words).exit_code == 1
+    assert sorted(path.name for path in (tmp_path / "runs/eval").iterdir()) == ["cityscapes", "cityscapes-2"]
+
+
+def test_more_parts_than_pictures_are_refused(cityscapes: Path, tiny_weights: Path, tmp_path: Path) -> None:
+    """Each of them, so that no job runs that cannot be put together."""
+    words = ("eval", "--data", cityscapes, "-w", tiny_weights, "--device", "cpu", "--out", tmp_path / "e")
+    for part in ("1/3", "3/3"):
+        done = run(*words, "--shard", part)
+        assert done.exit_code == 2
+        assert f"shard is {part}, but {cityscapes} has 2 pictures in val" in done.stderr
+    assert not (tmp_path / "e").exists()
 
 
 @pytest.mark.parametrize("taken", ["e/scores.json", "e/per_image.csv", "p/cityscapes/ulm/{key}_labelIds.png"])
@@ -168,17 +201,30 @@ def test_train_resumes_from_another_folder_and_by_its_own_recipe_alone(
     assert "leave out --weights, --epochs, --amp, or start" in refused.stderr
 
 
+LONG = "x" * 300  # more than a file's name may have
 MISTAKES: list[tuple[tuple[str, ...], int, str]] = [
     (("train", "--data", "{data}", "--name", ""), 2, "name is ''"),
     (("train", "--data", "{data}", "--name", "cache"), 2, "the picture cache has that folder"),
     (("train", "--data", "{data}", "--name", "../x"), 2, "must be a name, not a path"),
     (("train", "--data", "{tmp}/file"), 1, "file: this is a file; give the folder"),
+    *((("train", "--data", "{data}", *words), code, message) for words, code, message in (
+        (("--name", LONG), 2, "name has 300 letters"),
+        (("--classes", LONG), 2, "unknown classes 'xxx"),
+        (("--recipe", LONG), 2, "must be a JSON file, or one of"),
+        (("--weights", LONG), 1, "there is no such weights file"),
+        (("--model", "small", "--encoder-weights", LONG), 1, "no such file of encoder weights"),
+        (("--recipe", "{tmp}/odd.json"), 2, "odd.json: weights is 5, but must be a text or null."),
+    )),
+    (("train", "--data", LONG), 1, "no such folder"),
+    (("train", "--resume", LONG), 1, "nothing to resume"),
+    (("train", "--recipe", "{tmp}/letters.json"), 2, "letters.json: data is 'cs', but must be a list"),
+    (("eval", "--data", "{data}", "--weights", LONG), 1, "there is no such weights file"),
     (("train",), 2, "No data set was named"),
     (("eval",), 2, "No data set was named"),
     (("download-check",), 2, "No data set was named"),
     (("eval", "--data", "{data}", "--workers", "-5"), 2, "workers is -5"),
     (("eval", "--data", "{tmp}/file"), 1, "file: this is a file; give the folder"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("arguments", "code", "message"), MISTAKES, ids=lambda v: str(v)[:60])
@@ -189,6 +235,8 @@ def test_mistakes_are_one_clear_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CITYSCAPES_DATASET", raising=False)
     (tmp_path / "file").touch()
+    (tmp_path / "odd.json").write_text('{"weights": 5}')
+    (tmp_path / "letters.json").write_text('{"data": "cs"}')
     before = sorted(tmp_path.rglob("*"))
     result = run(*(a.format(tmp=tmp_path, data=cityscapes) for a in arguments))
     assert result.exit_code == code

@@ -20,7 +20,7 @@ from roadseg.engine.device import usable_cores
 from roadseg.engine.distributed import ALONE, joined
 from roadseg.engine.listener import TrainListener
 from roadseg.engine.optim import Schedule, make_optimizer
-from roadseg.engine.runs import is_interrupted, latest_folder, new_folder, start_training
+from roadseg.engine.runs import is_interrupted, latest_folder, start_training
 from roadseg.errors import ConfigError, RoadsegError
 from roadseg.model.checkpoint import load_checkpoint, save_checkpoint
 
@@ -185,7 +185,7 @@ def test_another_number_of_steps_has_the_rate_of_a_run_that_always_had_it() -> N
 
 def test_an_interrupted_run_is_known_by_its_settings(tmp_path: Path) -> None:
     config = TrainConfig(data=("x",))
-    folder = new_folder(tmp_path, "road-small")
+    folder = tmp_path / "road-small"
     assert latest_folder(tmp_path, "road-small") == folder
     assert not is_interrupted(folder, config)
     folder.mkdir()

@@ -105,6 +105,13 @@ def test_every_network_computes_the_same_at_any_size(
         torch.testing.assert_close(backend.logits(image), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_the_smallest_pictures_and_the_largest_stride(tmp_path: Path) -> None:
+    checkpoint = ready(widths=(8, 8, 8, 8), depths=(0, 0, 0, 0))
+    checkpoint.imgsz = 32
+    assert checkpoint.model.config.stride == 32
+    assert export(checkpoint, tmp_path / "net.onnx", "onnx").parity.equal > 0.999
+
+
 def test_the_file_says_what_the_checkpoint_says(tmp_path: Path) -> None:
     checkpoint = ready("camvid11")
     checkpoint.scores, checkpoint.recipe = {"mean_iou": 0.5}, {"val_fraction": 0.2}

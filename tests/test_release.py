@@ -3,9 +3,10 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from conftest import tiny_checkpoint
+from conftest import tiny_checkpoint, write_png
 from typer.testing import CliRunner
 
 from roadseg.cli.app import app
@@ -92,6 +93,16 @@ def test_calibrating_two_classes_moves_their_border(cityscapes: Path) -> None:
     assert again == pytest.approx((1, 0), abs=0.01)  # there is nothing left to mend
     with pytest.raises(DatasetError, match="no pictures to calibrate on"):
         calibrate(sure, [])
+
+
+def test_a_val_part_of_nothing_but_void_changes_nothing(cityscapes: Path) -> None:
+    samples = find_samples(cityscapes, "val")
+    for sample in samples:
+        write_png(sample.label, np.zeros((48, 96), np.uint8))
+    sure = tiny_checkpoint()
+    calm, fitted = calibrate(sure, samples, device="cpu")
+    assert fitted == (1, 0)
+    assert calm.digest() == sure.digest()
 
 
 def test_calibrating_more_classes_leaves_the_masks(cityscapes: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from roadseg.errors import MediaError, OutputError
-from roadseg.report.run import Row, RunReport
+from roadseg.metrics.boundary import BoundaryCounts
+from roadseg.report.run import OUTLINE_COUNTS, Row, RunReport
 
 
 def ok(name: str, **facts: object) -> Row:
@@ -163,3 +164,16 @@ def test_what_is_no_report_is_refused(tmp_path: Path, content: bytes) -> None:
         RunReport.read(path)
     with pytest.raises(OutputError, match=r"missing\.json: cannot be read"):
         RunReport.read(tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize("outlines", [7, [[1, 2]], [[0] * 6, [0] * 6], [[0.5] * 6], [[-1] * 6]])
+def test_outlines_that_cannot_be_counted_are_damage(tmp_path: Path, outlines: object) -> None:
+    assert len(BoundaryCounts._fields) == OUTLINE_COUNTS
+    report = RunReport(command="segment", classes=("a", "b"))
+    report.done(ok("a.png", counts=[[1, 0, 0], [0, 2, 0]], boundary=[[0] * 6]))
+    path, _ = report.write(tmp_path)
+    assert RunReport.read(path).rows == report.rows
+    report.rows[0] = ok("a.png", counts=[[1, 0, 0], [0, 2, 0]], boundary=outlines)
+    report.write(tmp_path)
+    with pytest.raises(OutputError, match="report that can be read"):
+        RunReport.read(path)

@@ -137,6 +137,16 @@ class Deadly(Vanished):
         return super().__getitem__(i)
 
 
+class Odd(Vanished):
+    def __getitem__(self, i: int) -> torch.Tensor:
+        raise RuntimeError("a bug of ours")
+
+
+def test_an_error_in_a_worker_is_no_death() -> None:
+    with pytest.raises(RuntimeError, match="a bug of ours"):
+        list(batches(DataLoader(Odd(), num_workers=1)))
+
+
 def test_a_worker_that_dies_is_one_line() -> None:
     with pytest.raises(MediaError, match=r"has died.*download-check --deep"):
         list(batches(DataLoader(Deadly(), num_workers=1)))

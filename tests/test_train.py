@@ -3,8 +3,7 @@
 import csv
 import json
 import math
-import subprocess
-import sys
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,26 @@ import numpy as np
 import pytest
 import torch
 import trees
-from conftest import make_cityscapes, tiny_checkpoint, write_png
+from conftest import another_run, make_cityscapes, tiny_checkpoint, write_png
 from typer.testing import CliRunner
 
 from roadseg.cli.app import app
-from roadseg.config import MODELS, TrainConfig, UNetConfig
+from roadseg.config import MODELS, InferConfig, SegmentConfig, TrainConfig, UNetConfig
 from roadseg.engine import runs
 from roadseg.engine import train as train_module
+from roadseg.engine.distributed import Group
 from roadseg.engine.gradients import Gradients
 from roadseg.engine.initial import initial_model
 from roadseg.engine.listener import TrainListener
 from roadseg.engine.losses import SegmentationLoss
-from roadseg.engine.runs import named_folder, new_folder, read_recipe, resume_training, start_training
+from roadseg.engine.runs import (
+    named_folder,
+    new_folder,
+    read_recipe,
+    resume_training,
+    start_training,
+    unnamed_folder,
+)
 from roadseg.engine.sources import find_sources, unique_names
 from roadseg.errors import (
     BusyError,
@@ -120,20 +127,8 @@ def test_one_process_trains_at_a_time(cityscapes: Path, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         start_training(config, tmp_path / "run", KillAfter(1))
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
-    script = (
-        "import sys, pathlib\n"
-        "from roadseg.media.output import alone_at\n"
-        "with alone_at(pathlib.Path(sys.argv[1])):\n"
-        "    print('mine', flush=True)\n"
-        "    sys.stdin.read()\n"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path / "run")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "mine\n"
-        with pytest.raises(BusyError, match="another run of roadseg is writing it"):
-            resume_training(tmp_path / "run", TrainListener(), device="cpu", workers=0)
-        other.kill()  # and the lock goes with it
+    with another_run(tmp_path / "run"), pytest.raises(BusyError, match="another run of roadseg is writing"):
+        resume_training(tmp_path / "run", TrainListener(), device="cpu", workers=0)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()} == before
     resume_training(tmp_path / "run", TrainListener(), device="cpu", workers=0)
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
@@ -226,6 +221,75 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(cityscapes: Path
     same_bits(whole, hurt)
 
 
+@pytest.mark.parametrize("hurt", ["damaged", "gone"])
+def test_a_lost_last_checkpoint_costs_an_epoch_however_often_it_is_killed(
+    cityscapes: Path, tmp_path: Path, hurt: str
+) -> None:
+    """The one before takes its place at once, and no damaged file takes the place of the one before."""
+    config = recipe(cityscapes, epochs=3)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    start_training(config, whole, TrainListener())
+    with pytest.raises(Killed):
+        start_training(config, parts, KillAfter(2))
+    last = parts / "last.pt"
+    if hurt == "gone":
+        last.unlink()
+    else:
+        last.write_bytes(last.read_bytes()[:9000])
+    with pytest.raises(OutputError, match="holds a run already"):
+        start_training(config, parts, TrainListener())
+    with pytest.raises(Killed):
+        resume_training(parts, KillAfter(0), device="cpu", workers=0)
+    assert len(load_checkpoint(last).training["history"]) == 1  # type: ignore[index]
+    previous_of(last).unlink()  # which was one file with it
+    with pytest.raises(Killed):
+        resume_training(parts, KillAfter(2), device="cpu", workers=0)
+    assert len(load_checkpoint(previous_of(last)).training["history"]) == 1  # type: ignore[index]
+    said = Said()
+    resume_training(parts, said, device="cpu", workers=0)
+    assert said.lines == [f"Resumed {parts} after epoch 2 of 3."]
+    same_bits(whole, parts)
+    assert not list(parts.glob(".*"))
+
+
+def test_a_run_with_a_best_never_begins_again(cityscapes: Path, tmp_path: Path) -> None:
+    folder, config = tmp_path / "run", recipe(cityscapes, epochs=1)
+    start_training(config, folder, TrainListener())
+    (folder / "last.pt").unlink()
+    best = (folder / "best.pt").read_bytes()
+    (folder / "report.json").unlink()
+    restarted = Group(elastic=True)  # by torchrun
+    for begin in (
+        lambda: resume_training(folder, TrainListener(), device="cpu", workers=0),
+        lambda: start_training(config, folder, TrainListener()),
+        lambda: start_training(config, folder, TrainListener(), restarted),
+    ):
+        with pytest.raises(CheckpointError, match=r"no last.pt.*--weights .*best.pt"):
+            begin()
+    assert (folder / "best.pt").read_bytes() == best
+
+
+def test_a_run_that_could_not_keep_its_first_epoch_begins_again(
+    cityscapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """best.pt comes first, and is of that epoch."""
+    real = train_module.save_checkpoint
+
+    def full(checkpoint: Any, path: Path, **more: Any) -> None:
+        if path.name == "last.pt":
+            raise OutputError("the disk is full")
+        real(checkpoint, path, **more)
+
+    folder, config = tmp_path / "run", recipe(cityscapes, epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "save_checkpoint", full)
+        with pytest.raises(OutputError, match="the disk is full"):
+            start_training(config, folder, TrainListener())
+    assert (folder / "best.pt").exists()
+    assert not (folder / "last.pt").exists()
+    assert resume_training(folder, TrainListener(), device="cpu", workers=0).epochs == 1
+
+
 def test_new_run_from_weights(cityscapes: Path, tmp_path: Path) -> None:
     start_training(recipe(cityscapes, epochs=1), tmp_path / "road", TrainListener())
     weights = str(tmp_path / "road" / "best.pt")
@@ -298,6 +362,46 @@ def test_an_unknown_label_value_is_named_before_the_first_step(
 
     with pytest.raises(DatasetError, match=rf"{label.name}.*77"):
         start_training(recipe(cityscapes, cache=cache, batch_size=1), tmp_path / "run", Listener())
+
+
+@pytest.mark.parametrize(("split", "cache"), [("val", "ram"), ("train", "none")])
+def test_a_damaged_picture_is_named_before_the_first_step(
+    cityscapes: Path, tmp_path: Path, cache: Any, split: str
+) -> None:
+    """Its header and its end are whole."""
+    picture = sorted((cityscapes / "leftImg8bit" / split).rglob("*.png"))[-1]
+    data = bytearray(picture.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 100] = bytes(100)
+    picture.write_bytes(data)
+
+    class Listener(TrainListener):
+        def step(self, *_: Any) -> None:
+            raise AssertionError("trained on a damaged picture")
+
+    with pytest.raises(DatasetError, match=rf"{picture.name}.*download-check --deep"):
+        start_training(recipe(cityscapes, cache=cache), tmp_path / "run", Listener())
+
+
+def test_a_single_pixel_that_cannot_be_normalised_is_told(cityscapes: Path, tmp_path: Path) -> None:
+    tiny = {"imgsz": 32, "crop": 32, "batch_size": 1, "epochs": 1}
+    with pytest.raises(ConfigError, match="larger --crop or --batch-size"):
+        start_training(recipe(cityscapes, **tiny), tmp_path / "run", TrainListener())
+
+
+def test_a_picture_in_both_parts_is_seen_by_whatever_name(cityscapes: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    trees.make_folder(linked, ("train/1", "train/2"), "{kind}/{split}/{name}")
+    for kind in ("images", "masks"):
+        (linked / kind / "val").symlink_to(linked / kind / "train")
+    with pytest.raises(DatasetError, match=r"val/1.jpg: the picture is in val and in train \(there as"):
+        find_sources(recipe(linked))
+    other = make_cityscapes(tmp_path / "other")
+    for kind in ("leftImg8bit", "gtFine"):
+        shutil.rmtree(other / kind / "train")
+        (other / kind / "train").symlink_to(cityscapes / kind / "val")
+    assert find_sources(recipe(other))
+    with pytest.raises(DatasetError, match="the picture is in val and in train"):
+        find_sources(replace(recipe(cityscapes), data=(str(cityscapes), str(other))))
 
 
 def test_divergence_stops_with_the_last_good_epoch(
@@ -454,9 +558,39 @@ def test_a_name_is_no_path_and_not_that_of_the_cache(tmp_path: Path, name: str) 
 
 def test_new_folder_counts_up(tmp_path: Path) -> None:
     for expected in ("a", "a-2", "a-3"):
-        folder = new_folder(tmp_path, "a")
-        assert folder.name == expected
-        folder.mkdir()
+        with new_folder(tmp_path, "a") as folder:
+            assert folder.name == expected
+            (folder / "x").touch()
+    (tmp_path / "b").symlink_to(tmp_path / "nowhere")
+    with new_folder(tmp_path, "b") as folder:
+        assert folder.name == "b-2"
+
+
+def test_new_folders_are_nobody_elses_and_go_if_they_stay_empty(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "x/y", "a") as one, new_folder(tmp_path / "x/y", "a") as two:
+        assert (one.name, two.name) == ("a", "a-2")
+        assert two.is_dir()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
+    for parent, name in (("file", "a"), ("lost", "a"), ("x", "a" * 300)):
+        with pytest.raises(OutputError, match="cannot be written"), new_folder(tmp_path / parent, name):
+            pass
+
+
+def test_processes_of_a_group_share_the_folder_that_the_first_one_makes(
+    cityscapes: Path, tmp_path: Path
+) -> None:
+    config = recipe(cityscapes)
+    with unnamed_folder(tmp_path, "a", config, Group(0, 1, elastic=True)) as folder:
+        assert folder.is_dir()
+        with unnamed_folder(tmp_path, "a", config, Group(1, 1, elastic=True)) as other:
+            assert other == folder
+        (folder / "config.json").write_text(json.dumps(config.to_dict()))
+    with unnamed_folder(tmp_path, "a", config, Group(0, 1, elastic=True)) as again:
+        assert again == folder, "torchrun started the command again"
+    with unnamed_folder(tmp_path, "a", config, Group()) as new:
+        assert new.name == "a-2"
 
 
 def test_a_teacher_is_learnt_from(cityscapes: Path, tmp_path: Path) -> None:
@@ -532,5 +666,42 @@ def test_a_recipe_is_a_start_that_options_override(cityscapes: Path, tmp_path: P
             read_recipe(str(mine))
     with pytest.raises(ConfigError, match=r"There is no setting epoch .did you mean epochs"):
         TrainConfig.from_dict({"epoch": 1})
-    with pytest.raises(ConfigError, match=r"Of the wrong type: lr\."):
-        TrainConfig.from_dict({"lr": "high"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": "high"}, "lr is 'high', but must be a number."),
+        ({"data": None}, "data is None, but must be a list (each a text)."),
+        ({"data": 5}, "data is 5, but must be a list (each a text)."),
+        ({"data": "cs"}, "data is 'cs', but must be a list (each a text)."),
+        ({"data": ["cs", 5]}, "data is ['cs', 5], but must be a list (each a text)."),
+        ({"weights": 5}, "weights is 5, but must be a text or null."),
+        ({"encoder": 5}, "encoder is 5, but must be a text or null."),
+        ({"classes": 5}, "classes is 5, but must be a text."),
+        ({"batch_size": 2.5}, "batch_size is 2.5, but must be a whole number."),
+        ({"epochs": True}, "epochs is True, but must be a whole number."),
+        ({"crop": 64.5}, "crop is 64.5, but must be a whole number or null."),
+        ({"deterministic": "yes"}, "deterministic is 'yes', but must be true or false."),
+        ({"loss": "mse"}, "loss is 'mse', but must be one of: ce, "),
+        ({"batch_size": 5000}, "batch_size is 5000, but must lie between 1 and 4096."),
+    ],
+    ids=str,
+)
+def test_settings_of_another_type_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.from_dict(settings)
+    assert str(caught.value).startswith(message)
+
+
+def test_settings_of_the_right_types_come_back() -> None:
+    """As JSON has them: a whole number is a float, too, and tuples are lists."""
+    own = {"data": ["x"], "lr": 1, "class_weights": [1, 2.5], "crop": 64, "encoder": "resnet18"}
+    config = TrainConfig.from_dict(own)
+    assert config == TrainConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert config.class_weights == (1, 2.5)
+    for settings in (*MODELS.values(), SegmentConfig(out="x", shard=(1, 2)), InferConfig(imgsz=64)):
+        assert type(settings).from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    for wrong in ([1], [1, 2, 3], [1, 2.5]):
+        with pytest.raises(ConfigError, match=r"shard is .* a list \(each a whole number\)"):
+            SegmentConfig.from_dict({"out": "x", "shard": wrong})

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -97,9 +98,15 @@ def run_evaluation(
     samples = [
         find_samples(folder, options.split, options.dataset, val_fraction=fraction) for folder in folders
     ]
+    for folder, pictures in zip(folders, samples, strict=True):
+        if count > len(pictures):
+            raise ConfigError(
+                f"shard is {index}/{count}, but {folder} has {render.count(len(pictures), 'picture')} in "
+                f"{options.split}: a part would be empty. Give at most as many parts as there are pictures."
+            )
     shards = [options.shard(len(pictures)) for pictures in samples]
     samples = [pictures[index - 1 :: count] for pictures in samples]
-    targets = _targets(options, names, shards[0])
+    _require_free(options, names, shards[0])
     saves = [save_predictions / name if save_predictions else None for name in names]
     if not options.overwrite:
         for save, pictures in zip(saves, samples, strict=True):
@@ -108,55 +115,55 @@ def run_evaluation(
     predictor = make_predictor(checkpoint, config, note=silent if options.quiet else render.note)
     measures = Measures(predictor.scheme, boundary=options.boundary, calib=options.calib)
     documents: list[dict[str, Any]] = []
-    for name, folder, pictures, shard, target, save in zip(
-        names, folders, samples, shards, targets, saves, strict=True
-    ):
-        target = target or new_folder(Path("runs/eval"), name)
-        album = None  # shards have no page of their own
-        if options.html and shard is None:
-            by_key = {picture.key: picture for picture in pictures}
-            album = evaluation_album(target / PAGE, predictor, by_key)
-        started = time.perf_counter()
-        with render.progress(f"Scoring {name}", "pictures", options.quiet) as update:
-            if options.ray:
-                remote = Remote(options.ray, str(weights) if weights else None, config)
-                result = evaluate_remotely(
-                    remote,
-                    pictures,
-                    measures,
-                    workers=options.workers,
-                    progress=update,
-                    save_predictions=save,
-                    album=album,
-                )
-            else:
-                result = evaluate(
-                    predictor,
-                    pictures,
-                    predictor.scheme,
-                    batch_size=predictor.batch_size,
-                    workers=options.workers,
-                    progress=update,
-                    save_predictions=save,
-                    measures=measures,
-                    look=album.add if album else None,
-                )
-        settings = {
-            "command_line": render.command_line(),
-            "data": str(folder),
-            "split": options.split,
-            "weights": str(weights or DEFAULT_WEIGHTS),
-            "weights_sha256": digest,
-            "imgsz": predictor.imgsz,
-            "classes": config.classes,
-            "tile": config.tile,
-            "tta": config.tta or None,
-            "device": f"ray {options.ray}" if options.ray else str(predictor.device),
-            "threshold": config.threshold,
-            "engine": predictor.facts(),
-            **_pace(len(pictures), started),
-        }
-        documents.append(_report(options, name, target, result, settings, album, shard))
+    with _targets(options, names) as targets:
+        for name, folder, pictures, shard, target, save in zip(
+            names, folders, samples, shards, targets, saves, strict=True
+        ):
+            album = None  # shards have no page of their own
+            if options.html and shard is None:
+                by_key = {picture.key: picture for picture in pictures}
+                album = evaluation_album(target / PAGE, predictor, by_key)
+            started = time.perf_counter()
+            with render.progress(f"Scoring {name}", "pictures", options.quiet) as update:
+                if options.ray:
+                    remote = Remote(options.ray, str(weights) if weights else None, config)
+                    result = evaluate_remotely(
+                        remote,
+                        pictures,
+                        measures,
+                        workers=options.workers,
+                        progress=update,
+                        save_predictions=save,
+                        album=album,
+                    )
+                else:
+                    result = evaluate(
+                        predictor,
+                        pictures,
+                        predictor.scheme,
+                        batch_size=predictor.batch_size,
+                        workers=options.workers,
+                        progress=update,
+                        save_predictions=save,
+                        measures=measures,
+                        look=album.add if album else None,
+                    )
+            settings = {
+                "command_line": render.command_line(),
+                "data": str(folder),
+                "split": options.split,
+                "weights": str(weights or DEFAULT_WEIGHTS),
+                "weights_sha256": digest,
+                "imgsz": predictor.imgsz,
+                "classes": config.classes,
+                "tile": config.tile,
+                "tta": config.tta or None,
+                "device": f"ray {options.ray}" if options.ray else str(predictor.device),
+                "threshold": config.threshold,
+                "engine": predictor.facts(),
+                **_pace(len(pictures), started),
+            }
+            documents.append(_report(options, name, target, result, settings, album, shard))
     if options.as_json:
         render.print_json({**header("eval"), "evaluations": documents})
 
@@ -172,52 +179,49 @@ def run_predictions(
     names = unique_names(folders)
     scheme = get_scheme(classes)
     declared = get_format(prediction_format, scheme) if prediction_format else None
-    targets = _targets(options, names)
+    _require_free(options, names)
     measures = Measures(scheme, boundary=options.boundary)
     results: list[tuple[Evaluation, dict[str, Any], Album | None]] = []
-    folders_out = [
-        target or new_folder(Path("runs/eval"), name) for target, name in zip(targets, names, strict=True)
-    ]
-    for name, folder, target in zip(names, folders, folders_out, strict=True):
-        pictures = find_samples(folder, options.split, options.dataset)
-        own = predictions / name if len(names) > 1 and (predictions / name).is_dir() else predictions
-        files = match_predictions(own, pictures)
-        form = declared or find_format(list(files.values()), scheme)
-        lost = strays(own, files)
-        if lost:
-            render.note(
-                f"{own}: {render.count(len(lost), 'PNG file')} of no picture of {name}: {lost[0].name}, ..."
-            )
-        if not declared and not options.quiet:
-            render.note(
-                f"{own}: the predictions are read as {form.name} (--prediction-format says otherwise)"
-            )
-        album = predictions_album(target / PAGE, files, form, pictures) if options.html else None
-        started = time.perf_counter()
-        with render.progress(f"Scoring {name}", "pictures", options.quiet) as update:
-            result = score_predictions(
-                files, form, pictures, measures, workers=options.workers, progress=update
-            )
-        if odd := doubtful(result, files):
-            render.note(
-                f"{own}: read as {form.name}, much of {render.count(len(odd), 'prediction')} is of no class, "
-                f"such as {odd[0].name}: is it of another format?"
-            )
-        settings = {
-            "command_line": render.command_line(),
-            "data": str(folder),
-            "split": options.split,
-            "predictions": str(own),
-            "prediction_format": form.name,
-            "classes": classes,
-            **_pace(len(pictures), started),
-        }
-        results.append((result, settings, album))
-    # written last: where one set cannot be scored, there is no report of any
-    documents = [
-        _report(options, name, target, *result)
-        for name, target, result in zip(names, folders_out, results, strict=True)
-    ]
+    with _targets(options, names) as targets:
+        for name, folder, target in zip(names, folders, targets, strict=True):
+            pictures = find_samples(folder, options.split, options.dataset)
+            own = predictions / name if len(names) > 1 and (predictions / name).is_dir() else predictions
+            files = match_predictions(own, pictures)
+            form = declared or find_format(list(files.values()), scheme)
+            lost = strays(own, files)
+            if lost:
+                files_lost = render.count(len(lost), "PNG file")
+                render.note(f"{own}: {files_lost} of no picture of {name}: {lost[0].name}, ...")
+            if not declared and not options.quiet:
+                render.note(
+                    f"{own}: the predictions are read as {form.name} (--prediction-format says otherwise)"
+                )
+            album = predictions_album(target / PAGE, files, form, pictures) if options.html else None
+            started = time.perf_counter()
+            with render.progress(f"Scoring {name}", "pictures", options.quiet) as update:
+                result = score_predictions(
+                    files, form, pictures, measures, workers=options.workers, progress=update
+                )
+            if odd := doubtful(result, files):
+                render.note(
+                    f"{own}: read as {form.name}, much of {render.count(len(odd), 'prediction')} is of no "
+                    f"class, such as {odd[0].name}: is it of another format?"
+                )
+            settings = {
+                "command_line": render.command_line(),
+                "data": str(folder),
+                "split": options.split,
+                "predictions": str(own),
+                "prediction_format": form.name,
+                "classes": classes,
+                **_pace(len(pictures), started),
+            }
+            results.append((result, settings, album))
+        # written last: where one set cannot be scored, there is no report of any
+        documents = [
+            _report(options, name, target, *result)
+            for name, target, result in zip(names, targets, results, strict=True)
+        ]
     if options.as_json:
         render.print_json({**header("eval"), "evaluations": documents})
     return 3 if any(result.incomplete for result, _, _ in results) else 0
@@ -228,16 +232,29 @@ def _pace(pictures: int, started: float) -> dict[str, float]:
     return {"seconds": round(seconds, 3), "pictures_per_second": round(pictures / seconds, 3)}
 
 
-def _targets(options: EvalOptions, names: list[str], shard: Shard | None = None) -> list[Path | None]:
-    """The folder of each report, None for a new one. OutputError if reports are there already."""
-    targets = [options.out / name if options.out and len(names) > 1 else options.out for name in names]
+@contextmanager
+def _targets(options: EvalOptions, names: list[str]) -> Iterator[list[Path]]:
+    """The folder of each report: made where it is a new one, and gone again if nothing comes into it."""
+    with ExitStack() as stack:
+        yield _named(options, names) or [
+            stack.enter_context(new_folder(Path("runs/eval"), name)) for name in names
+        ]
+
+
+def _named(options: EvalOptions, names: list[str]) -> list[Path]:
+    """The folders that --out gives; none without it."""
+    return [options.out / name if len(names) > 1 else options.out for name in names] if options.out else []
+
+
+def _require_free(options: EvalOptions, names: list[str], shard: Shard | None = None) -> None:
+    """OutputError if reports are there already."""
+    targets = _named(options, names)
     if not options.overwrite:
         files = (*report_files(shard), *((PAGE,) if options.html and not shard else ()))
-        refuse_to_replace(target / name for target in targets if target for name in files)
+        refuse_to_replace(target / name for target in targets for name in files)
     for target in targets:
-        if target and options.html:
+        if options.html:
             require_ours(target / PAGE)
-    return targets
 
 
 def _report(

@@ -1,5 +1,6 @@
 """How `roadseg prune` runs and looks."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from roadseg.cli import render
@@ -50,8 +51,8 @@ def run_prune(
         seed=seed,
         val_fraction=checkpoint.recipe.get("val_fraction") or TrainConfig.val_fraction,
     )
-    with TrainDisplay(quiet or as_json) as display:
-        folder = out or new_folder(Path("runs/prune"), source.stem)
+    place = nullcontext(out) if out else new_folder(Path("runs/prune"), source.stem)
+    with TrainDisplay(quiet or as_json) as display, place as folder:
         result = prune_network(checkpoint, config, finetuning, folder, display)
     if as_json:
         render.print_json(result.to_dict())

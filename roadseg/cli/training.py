@@ -48,7 +48,7 @@ class TrainDisplay(TrainListener):
         self._epochs = epochs
 
     def checking(self, done: int, total: int) -> None:
-        self._show("Checking the labels", "labels", done, total)
+        self._show("Checking pictures and labels", "pairs", done, total)
 
     def caching(self, done: int, total: int) -> None:
         self._show("Reading the pictures", "pictures", done, total)
@@ -97,7 +97,8 @@ class TrainDisplay(TrainListener):
         ]
         rows = [[name, *(render.percent(result.best[name + end]) for end in heads)] for name in names]
         render.table("Validation, best epoch", ["data", *heads.values()], rows)
-        render.out.print(f"Weights: {result.folder / 'best.pt'}", markup=False)
+        if (result.folder / "best.pt").exists():
+            render.out.print(f"Weights: {result.folder / 'best.pt'}", markup=False)
         if html:
             render.out.print(f"Report: {result.folder / PAGE}", markup=False)
 

@@ -86,7 +86,8 @@ def reflection(image_CHW: Tensor) -> Tensor:
     """
     height, width = image_CHW.shape[-2:]
     if uniform(0, 1) < 0.5:
-        rough = [max(1, height // int(uniform(4, 24))), max(1, width // int(uniform(4, 24)))]
+        # one pixel alone, of uint8, crashes torch's resizing
+        rough = [max(2, height // int(uniform(4, 24))), max(2, width // int(uniform(4, 24)))]
         mirrored = image_CHW.flip(1, 2) if uniform(0, 1) < 0.5 else image_CHW.flip(2)
         smeared_CHW = F.resize(F.resize(mirrored, rough, antialias=True), [height, width], antialias=True)
         light_CHW = smeared_CHW / 255 * uniform(0.2, 0.8) * side_of_a_line(height, width)

@@ -176,6 +176,9 @@ def _count_problems(found: Scan, splits: Sequence[SplitCount]) -> Iterator[Probl
         yield Problem("no-pairs", "error", "there is no image with a label")
     elif not pairs.get("train"):
         yield Problem("no-train", "warning", "no pairs of train: this can be evaluated, not trained on")
+    elif not pairs.get("val") and found.form.holds_out and pairs["train"] == 1:
+        message = "there is one pair alone: training needs another one to choose its best epoch"
+        yield Problem("no-val", "warning", message)
     elif not pairs.get("val") and found.form.holds_out:
         message = "there is no val: training holds out whole groups of train, or the end of a single one"
         yield Problem("held-out-val", "note", message)

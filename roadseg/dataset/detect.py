@@ -1,5 +1,6 @@
 """Which data set lies in a folder: found by looking at the names in it, and near it."""
 
+import os
 from pathlib import Path
 
 from roadseg.dataset.layouts import LAYOUTS, Form, Layout
@@ -9,8 +10,8 @@ from roadseg.errors import DatasetError
 
 def require_folder(root: Path) -> None:
     """DatasetError if `root` is no folder."""
-    if not root.is_dir():
-        what = "this is a file" if root.exists() else "no such folder"
+    if not os.path.isdir(root):  # which takes a name that is too long, too
+        what = "this is a file" if os.path.exists(root) else "no such folder"
         raise DatasetError(f"{root}: {what}; give the folder that holds the data set")
 
 

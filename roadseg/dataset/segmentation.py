@@ -101,13 +101,13 @@ def read_small_pair(sample: Sample, scheme: LabelScheme, side: int) -> Pair:
 def require_good_labels(
     samples: Sequence[Sample], scheme: LabelScheme, progress: Progress | None = None
 ) -> None:
-    """Decode every label, so that a bad one is told of before hours of work, not after.
+    """Decode every picture and label, so that a bad one is told of before hours of work, not after.
 
     Raises DatasetError naming the first bad file, and how many there are.
     """
 
     def faults(sample: Sample) -> list[Finding]:
-        return list(inspect_pair(sample, scheme, deep=False, decode=True))
+        return list(inspect_pair(sample, scheme, deep=True, decode=True))
 
     found: list[Finding] = []
     with ThreadPoolExecutor(max_workers=min(8, available_cores())) as pool:

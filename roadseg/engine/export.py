@@ -157,7 +157,7 @@ def _batches(pictures: Sequence[UInt8Array], imgsz: int, stride: int) -> Iterato
     planes = [torch.from_numpy(rgb_HWC.copy()).permute(2, 0, 1) for rgb_HWC in pictures]
     for plane in planes:
         yield resize_rgb(plane, fit_size(plane.shape[1], plane.shape[2], imgsz, stride))[None]
-    odd = (imgsz // 2 - 1 - stride // 2, imgsz - 3)
+    odd = (max(1, imgsz // 2 - 1 - stride // 2), imgsz - 3)
     yield torch.stack([resize_rgb(plane, odd) for plane in planes])
     yield torch.stack([resize_rgb(plane, (imgsz // 3 + 1, imgsz // 4 + 1)) for plane in planes[:3]])
 

@@ -18,7 +18,7 @@ class TrainListener:
         """The training is about to begin, or to go on; so many epochs in all."""
 
     def checking(self, done: int, total: int) -> None:
-        """Labels looked at before the start."""
+        """Pictures and labels looked at before the start."""
 
     def caching(self, done: int, total: int) -> None:
         """Pictures decoded into the cache."""

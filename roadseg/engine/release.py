@@ -137,9 +137,9 @@ def fit_calibration(logits_NK: Tensor, label_N: Tensor) -> Calibration:
     """Minimise the cross-entropy of `logits / T`, of two classes with a bias added to the second one's.
 
     That is convex in 1 / T and the bias. Where a few pictures are told apart without a fault, T would become
-    0 but for `_SHARPENING`; where there is one class alone, nothing is to be fitted: (1, 0).
+    0 but for `_SHARPENING`; where there is one class alone, or none, nothing is to be fitted: (1, 0).
     """
-    if label_N.min() == label_N.max():
+    if not len(label_N) or label_N.min() == label_N.max():
         return Calibration(1.0, 0.0)
     log_T, bias = (torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in range(2))
     logits_NK = logits_NK.double()

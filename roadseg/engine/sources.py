@@ -38,13 +38,21 @@ def find_sources(config: TrainConfig) -> list[Source]:
             find_samples(root, split, config.dataset, val_fraction=config.val_fraction)
             for split in ("train", "val")
         )
-        shared = {sample.image for sample in train} & {sample.image for sample in val}
-        if shared:
-            raise DatasetError(
-                f"{min(shared)}: the picture is in both train and val; move it to one of them."
-            )
         sources.append(Source(name, train, val))
+    _require_apart(sources)
     return sources
+
+
+def _require_apart(sources: Sequence[Source]) -> None:
+    """DatasetError where a picture is in both, by whatever names: of a link, or of another data set."""
+    learnt = {sample.image.resolve(): sample.image for source in sources for sample in source.train}
+    for source in sources:
+        for sample in source.val:
+            if same := learnt.get(sample.image.resolve()):
+                alias = "" if same == sample.image else f" (there as {same})"
+                raise DatasetError(
+                    f"{sample.image}: the picture is in val and in train{alias}; keep it in one of them."
+                )
 
 
 def unique_names(folders: Sequence[Path]) -> list[str]:

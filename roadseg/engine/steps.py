@@ -13,6 +13,7 @@ from roadseg.errors import MediaError, RoadsegError, first_line
 
 Batch = TypeVar("Batch")
 
+_WORKER_DIED = "DataLoader worker (pid"  # so begins torch's error, other than what a worker raised itself
 _UNABLE = "does not have a deterministic implementation"  # how torch's warning begins to name an operation
 
 
@@ -79,7 +80,7 @@ def batches(loader: Iterable[Batch]) -> Iterator[Batch]:
         *_, said = str(error).rpartition(f"{kind.__name__}: ")
         raise kind(said.strip()) from error
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error) or _is_told_to_stop(error):
+        if _WORKER_DIED not in str(error) or _is_told_to_stop(error):
             raise
         raise MediaError(
             f"A process that reads pictures has died ({first_line(error)}). Where it dies again, "
@@ -99,7 +100,7 @@ def stopping_in_order() -> Iterator[None]:
 
 
 def _is_told_to_stop(error: RuntimeError) -> bool:
-    return "DataLoader worker" in str(error) and "Terminated" in str(error)
+    return _WORKER_DIED in str(error) and "Terminated" in str(error)
 
 
 @contextmanager

@@ -120,6 +120,14 @@ def previous_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
+def put_back_previous(path: Path) -> None:
+    """Give the file that `save_checkpoint` kept the name `path`, over what was there, too. OutputError."""
+    try:
+        _link_over(previous_of(path), path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def _link_over(path: Path, target: Path) -> None:
     """Give the file at `path` the name `target` as well; at no moment is either name without a whole file."""
     link = scratch_name(target.parent)
@@ -128,6 +136,7 @@ def _link_over(path: Path, target: Path) -> None:
     except OSError:  # a file system without hard links
         link.write_bytes(path.read_bytes())
     os.replace(link, target)
+    link.unlink(missing_ok=True)  # where both were one file already, the system does not rename
 
 
 def bundled_weights() -> dict[str, Path]:
@@ -145,7 +154,7 @@ def find_weights(path: Path | None) -> Path:
     bundled = bundled_weights()
     if path is None:
         return bundled[DEFAULT_WEIGHTS]
-    if path.is_file():
+    if os.path.isfile(path):  # which takes a name that is too long, too
         return path
     if str(path) in bundled:
         return bundled[str(path)]

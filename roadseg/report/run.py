@@ -18,6 +18,8 @@ from roadseg.media.output import write_text
 from roadseg.media.table import csv_text
 
 _MOST_PIXELS: Final = 1 << 53  # what JSON's numbers hold exactly; no picture comes near
+OUTLINE_COUNTS: Final = 6
+"""How many numbers `metrics.boundary.BoundaryCounts` has, which comes with torch."""
 Status = Literal["ok", "failed", "skipped"]
 Counts = Sequence[
     Sequence[int]
@@ -269,11 +271,21 @@ def _require_row(row: Mapping[str, Any], classes: int) -> None:
         and isinstance(row["earlier"], bool)
     )
     if counts is not None:
-        sound = sound and len(counts) == classes
-        sound = sound and all(len(line) == classes + 1 for line in counts)
-        sound = sound and all(type(n) is int and 0 <= n < _MOST_PIXELS for line in counts for n in line)
+        sound = sound and _is_table(counts, classes, classes + 1)
+    if (outlines := row.get("boundary")) is not None:
+        rows = 1 if classes == 2 else classes
+        sound = sound and counts is not None and _is_table(outlines, rows, OUTLINE_COUNTS)
     if not sound:
         raise ValueError(f"the row of {row['input']!r} is damaged")
+
+
+def _is_table(lines: Counts, rows: int, columns: int) -> bool:
+    """Whether it is of that shape and holds numbers of pixels."""
+    return (
+        len(lines) == rows
+        and all(len(line) == columns for line in lines)
+        and all(type(n) is int and 0 <= n < _MOST_PIXELS for line in lines for n in line)
+    )
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -1,5 +1,7 @@
 """The options of `roadseg train`."""
 
+import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -18,7 +20,7 @@ from roadseg.config import (
     Schedule,
     TrainConfig,
 )
-from roadseg.errors import CheckpointError, ConfigError
+from roadseg.errors import CheckpointError, ConfigError, RoadsegError
 
 # What a network starts from is one choice: the option that makes it replaces these of a recipe, too.
 REPLACES = {
@@ -133,13 +135,11 @@ def train(
     from roadseg.engine.distributed import joined
     from roadseg.engine.listener import TrainListener
     from roadseg.engine.runs import (
-        is_interrupted,
-        latest_folder,
         named_folder,
-        new_folder,
         read_recipe,
         resume_training,
         start_training,
+        unnamed_folder,
     )
 
     heeded = ("resume", "device", "workers", "html", "json", "quiet")
@@ -149,8 +149,9 @@ def train(
         raise ConfigError(
             f"--resume goes on by the run's own recipe: leave out {', '.join(ignored)}, or start a new run."
         )
+    given_folder: Path | None
     if resume:
-        folder = resume.parent if resume.is_file() else resume
+        given_folder = resume.parent if os.path.isfile(resume) else resume
     else:
         own = read_recipe(recipe) if recipe else {}
         given["data"] = data or [Path(folder) for folder in own.get("data", [])]
@@ -169,27 +170,32 @@ def train(
         except ConfigError as error:
             raise ConfigError(f"{error} (--recipe {recipe})" if recipe else f"{error}") from error
         network = config.model or (Path(config.weights).stem if config.weights else DEFAULT_MODEL)
-        auto = f"{Path(config.classes).stem}-{network}"
-        folder = new_folder(runs, auto) if name is None else named_folder(runs, name)
+        auto = f"{Path(config.classes).stem}-{network}"[:60]  # a folder's name, whatever the classes are
+        given_folder = None if name is None else named_folder(runs, name)
+    lost: RoadsegError | None = None
     with TrainDisplay(quiet) as display, joined(device) as group:
-        if not resume and name is None and group.elastic:
-            last = latest_folder(runs, auto)
-            folder = group.agree(last if is_interrupted(last, config) else folder)
         listener = display if group.writes else TrainListener()
         html = html and group.writes
-        with page_if_stopped(folder, html):
+        place = nullcontext(given_folder) if given_folder else unnamed_folder(runs, auto, config, group)
+        with place as folder, page_if_stopped(folder, html):
             if resume:
                 result = resume_training(resume, listener, device=device, workers=workers, group=group)
             else:
                 result = start_training(config, folder, listener, group)
             if html:
-                report_best(result, render.command_line(), display.measuring)
+                try:
+                    report_best(result, render.command_line(), display.measuring)
+                except RoadsegError as error:  # the training is done all the same
+                    lost = error
         if not group.writes:
             return
     if json:
         render.print_json(result.report)
     else:
-        display.finished(result, html)
+        display.finished(result, html and not lost)
+    if lost:
+        render.error(str(lost))
+        raise typer.Exit(lost.exit_code)
 
 
 def _network_of(weights: str) -> str:
@@ -219,9 +225,9 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
             settings[name] = str(find_weights(given[name]).resolve()) if given[name] else None
         except CheckpointError as error:
             raise CheckpointError(f"--{name} {error}") from error
-    if given["encoder_weights"] and Path(given["encoder_weights"]).is_file():
+    if given["encoder_weights"] and os.path.isfile(given["encoder_weights"]):
         settings["encoder_weights"] = str(Path(given["encoder_weights"]).resolve())
-    if given["classes"] not in SCHEMES and Path(given["classes"]).is_file():
+    if given["classes"] not in SCHEMES and os.path.isfile(given["classes"]):
         settings["classes"] = str(Path(given["classes"]).resolve())
     settings["class_weights"] = options.numbers("class_weights", given["class_weights"])
     return settings
