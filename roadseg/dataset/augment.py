@@ -159,9 +159,9 @@ def jpeg(image_CHW: Tensor) -> Tensor:
 def crop_sizes(strength: AugmentStrength, width: int) -> list[tuple[int, int]]:
     """Return the sizes (height, width) of the crops that steps draw from, `width` being that of the first.
 
-    `strong` has crops of 3.5:1, 4:3 and 1:1 in half of its steps, too, of about as many pixels: on pictures
-    of another shape than any crop's, a network misses road at their foot. Below a width of 128 there are too
-    few strides of 32 to choose from.
+    `strong` has crops of 3.5:1, 4:3 and 1:1 in half of its steps, of about as many pixels: where pictures
+    are higher than any crop, a network misses road at their foot. Below a width of 128 there are too few
+    strides of 32 to choose from.
     """
     wide = (width // 2, width)
     if strength != "strong" or width < 128:
