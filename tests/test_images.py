@@ -744,3 +744,24 @@ def test_two_threads_that_write_one_file_leave_one_whole_file(tmp_path: Path) ->
         list(pool.map(write, range(4)))
     assert len(np.unique(read_rgb(tmp_path / "m.png"))) == 1
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_lock_lies_inside_where_nobody_may_write_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "mounted"
+    place.mkdir()
+    monkeypatch.setattr(output.os, "access", lambda *_: False)
+    with output.alone_at(place):
+        assert [path.name for path in place.iterdir()] == [".roadseg.lock"]
+        assert [path.name for path in tmp_path.iterdir()] == ["mounted"]
+    assert not any(place.iterdir())
+
+
+def test_a_lock_leaves_no_folders(tmp_path: Path) -> None:
+    with output.alone_at(tmp_path / "runs/train/a"):
+        assert (tmp_path / "runs/train/.a.lock").exists()
+    assert not any(tmp_path.iterdir())
+    with output.alone_at(tmp_path / "runs/train/a"):
+        (tmp_path / "runs/train/a").mkdir()
+    assert (tmp_path / "runs/train/a").is_dir()

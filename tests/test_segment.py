@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -728,6 +729,30 @@ def test_an_overwriting_run_that_was_stopped_leaves_no_old_mask_among_the_new(
     assert predictor.batches == []
 
 
+def test_parts_go_on_with_an_overwriting_run_that_was_stopped(frames: Path, tmp_path: Path) -> None:
+    out, data = tmp_path / "out", (frames / "1.png").read_bytes()
+    run(frames, out)
+    (frames / "1.png").write_bytes(data[:50])
+    with pytest.raises(MediaError):
+        run(frames, out, FakePredictor(step=32), existing="overwrite", fail_fast=True, batch_size=1)
+    (frames / "1.png").write_bytes(data)
+    for i in (1, 2):
+        run(frames, out, FakePredictor(step=32), existing="skip", shard=(i, 2))
+    for name in ("0", "1", "2", "3", "sub/4"):
+        mask = read_rgb(out / f"masks/{name}.png")[..., 0] // 255
+        np.testing.assert_array_equal(mask, read_rgb(frames / f"{name}.png")[..., 0] >= 32)
+
+
+def test_kinds_of_files_that_the_earlier_run_did_not_write_are_old(frames: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(frames, out, save_probs=True)
+    run(frames, out, FakePredictor(step=32), existing="overwrite", overlay=False)
+    _, predictor = run(frames, out, FakePredictor(step=32), existing="skip", overlay=False)
+    assert predictor.batches == []
+    _, predictor = run(frames, out, FakePredictor(step=32), existing="skip", save_probs=True)
+    assert sum(predictor.batches) == 5
+
+
 def test_a_picture_that_failed_while_it_was_to_be_replaced_is_done_anew(frames: Path, tmp_path: Path) -> None:
     out, data = tmp_path / "out", (frames / "1.png").read_bytes()
     run(frames, out)
@@ -760,7 +785,8 @@ def test_scores_by_other_labels_do_not_mix(frames: Path, tmp_path: Path) -> None
 
 def test_other_documents_beside_the_report_are_no_runs(frames: Path, tmp_path: Path) -> None:
     run(frames, tmp_path / "out")
-    (tmp_path / "out/report-compared.json").write_text("{}")
+    for name in ("report-compared.json", "report-of-both.json"):
+        (tmp_path / "out" / name).write_text("{}")
     report, _ = run(frames, tmp_path / "out", existing="skip")
     assert {status for _, status in names(report)} == {"skipped"}
 
@@ -776,6 +802,10 @@ def test_runs_with_other_settings_do_not_mix(frames: Path, tmp_path: Path) -> No
     with pytest.raises(OutputError, match=r"threshold 0\.2, this one has 0\.7"):
         go(0.7, "skip")
     go(0.7, "overwrite")
+    shutil.copy(tmp_path / "out/report.json", tmp_path / "out/report-1of2.json")
+    go(0.2, "overwrite")
+    with pytest.raises(OutputError, match=r"report-1of2\.json: is of a run with threshold 0\.7"):
+        go(0.2, "skip")
 
 
 def test_a_picture_too_wide_for_jpeg_is_done_all_the_same(frames: Path, tmp_path: Path) -> None:

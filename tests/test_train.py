@@ -34,7 +34,6 @@ from roadseg.engine.runs import (
 )
 from roadseg.engine.sources import find_sources, unique_names
 from roadseg.errors import (
-    BusyError,
     CheckpointError,
     ConfigError,
     DatasetError,
@@ -127,10 +126,13 @@ def test_one_process_trains_at_a_time(cityscapes: Path, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         start_training(config, tmp_path / "run", KillAfter(1))
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
-    with another_run(tmp_path / "run"), pytest.raises(BusyError, match="another run of roadseg is writing"):
-        resume_training(tmp_path / "run", TrainListener(), device="cpu", workers=0)
+    command = ["train", "--resume", str(tmp_path / "run"), "--device", "cpu", "--workers", "0", "--no-html"]
+    with another_run(tmp_path / "run"):
+        other = CliRunner().invoke(app, command)
+    assert other.exit_code == 1
+    assert "another run of roadseg is writing" in " ".join(other.output.split())
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()} == before
-    resume_training(tmp_path / "run", TrainListener(), device="cpu", workers=0)
+    assert CliRunner().invoke(app, command).exit_code == 0
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 

@@ -9,6 +9,7 @@ from roadseg.cli.training import TrainDisplay
 from roadseg.config import AugmentStrength, PruneConfig, TrainConfig
 from roadseg.engine.prune import FINETUNED, PruneResult, prune_network
 from roadseg.engine.runs import new_folder
+from roadseg.media.output import alone_at
 from roadseg.model.checkpoint import find_weights, load_checkpoint
 
 
@@ -52,7 +53,7 @@ def run_prune(
         val_fraction=checkpoint.recipe.get("val_fraction") or TrainConfig.val_fraction,
     )
     place = nullcontext(out) if out else new_folder(Path("runs/prune"), source.stem)
-    with TrainDisplay(quiet or as_json) as display, place as folder:
+    with TrainDisplay(quiet or as_json) as display, place as folder, alone_at(folder):
         result = prune_network(checkpoint, config, finetuning, folder, display)
     if as_json:
         render.print_json(result.to_dict())

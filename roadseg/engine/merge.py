@@ -108,6 +108,7 @@ def merge(shards: Sequence[tuple[Path, RunReport]], *, partial: bool = False) ->
         started=min(report.started for report in reports),
         finished=max(report.finished for report in reports if report.finished),
         stopped_by="; ".join(f"shard {what}" for what in lacking) or None,
+        replacing=any(report.replacing for report in reports),
     )
     own_names = {row.input for row in merged.rows}
     merged.rows += [

@@ -24,7 +24,7 @@ from roadseg.errors import (
     MemoryLimitError,
     OutputError,
 )
-from roadseg.media.output import alone_at, cannot_write, sweep
+from roadseg.media.output import cannot_write, sweep
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, previous_of, put_back_previous
 
 CONFIG: Final = "config.json"
@@ -232,12 +232,7 @@ def resume_training(
 
 
 def run_trainer(trainer: Trainer) -> TrainResult:
-    """Run it; what stops it from outside says how to go on. BusyError while another process runs it."""
-    with alone_at(trainer.folder) if trainer.group.writes else nullcontext():
-        return _run(trainer)
-
-
-def _run(trainer: Trainer) -> TrainResult:
+    """Run it; what stops it from outside says how to go on."""
     try:
         with stopping_in_order():
             return trainer.run()

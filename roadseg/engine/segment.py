@@ -10,7 +10,7 @@ from roadseg.engine.pages import reopener
 from roadseg.engine.predict import Predictor
 from roadseg.engine.results import ResultWriter, TruthReader
 from roadseg.engine.scoring import road_counts, score_run
-from roadseg.engine.segment_plan import earlier_report, plan
+from roadseg.engine.segment_plan import earlier_reports, plan
 from roadseg.engine.segment_stages import Progress, Runner, run_tasks
 from roadseg.errors import OutputError
 from roadseg.media.crashes import Journal
@@ -50,8 +50,8 @@ def segment(
     album = Album(page, scheme) if config.html else None
     writer = ResultWriter(out, scheme, config.opacity, config.ids, album)
     truth = TruthReader(Path(config.labels), config.label_format, scheme) if config.labels else None
-    earlier = earlier_report(config, report)
-    tasks = plan(config, jobs, earlier)
+    earlier, others = earlier_reports(config, report)
+    tasks = plan(config, jobs, earlier, others)
     if album:
         plots.prepare()
         require_ours(page)
@@ -59,7 +59,7 @@ def segment(
             {task.name: (task.job, task.outputs["mask"]) for task in tasks}, writer, truth
         )
     anew = config.existing == "overwrite" and bool(reports_in(out))
-    report.replacing = anew or (earlier is not None and earlier.replacing)
+    report.replacing = anew or any(one.replacing for one in (earlier, *others) if one)
     if anew or not (out / f"{config.report_name}.json").exists():
         # Says whose folder this is from now on, even if the run is killed: `_check_owner` looks for it.
         begun = RunReport(command=report.command, settings=report.settings, classes=report.classes)

@@ -32,23 +32,34 @@ class Task:
         return self.job.relative.as_posix()
 
 
-def plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | None) -> list[Task]:
-    """Return the tasks of this shard. Raises OutputError: outputs exist, or would land among the inputs."""
+def plan(
+    config: SegmentConfig,
+    jobs: Sequence[ImageJob],
+    earlier: RunReport | None,
+    others: Sequence[RunReport] = (),
+) -> list[Task]:
+    """Return the tasks of this shard. Raises OutputError: outputs exist, or would land among the inputs.
+
+    others: reports of other parts of the work.
+    """
     out = Path(config.out)
     _refuse_to_mix(out, jobs)
     rows = earlier.rows if earlier else []
     known = {row.input for row in rows if row.width}
-    # files of these are of a run before the earlier one, which was to replace them
-    old = {row.input for row in rows if row.status == "failed"}
     # with labels, a picture that was never scored is not done yet
-    needed = {row.input for row in rows if row.counts} if config.labels else known
-    needs_row = bool(config.labels) or (earlier is not None and earlier.replacing)
+    scored = {row.input for row in rows if row.counts}
+    reports = [*others, earlier] if earlier else others
+    every = [row for one in reports for row in one.rows]
+    # files of these, and kinds of files that a row has not, are of a run before, which was to be replaced
+    failed = {row.input for row in every if row.status == "failed"}
+    written = {row.input: set(row.outputs) for row in every if row.width}
+    replacing = any(one.replacing for one in reports)
     wanted = {"mask": True, "overlay": config.overlay, "probs": config.save_probs}
     kinds = {kind: place for kind, place in OUTPUTS.items() if wanted[kind]}
     index, count = config.shard
     suffixes = ("json", "csv", "html") if config.html else ("json", "csv")
-    reports = [out / f"{config.report_name}.{suffix}" for suffix in suffixes]
-    found = [path for path in reports if path.exists()]
+    files = [out / f"{config.report_name}.{suffix}" for suffix in suffixes]
+    found = [path for path in files if path.exists()]
     tasks = []
     # names come from all jobs, so that shards agree on them
     for job, stem in list(zip(jobs, output_stems(jobs), strict=True))[index - 1 :: count]:
@@ -56,7 +67,9 @@ def plan(config: SegmentConfig, jobs: Sequence[ImageJob], earlier: RunReport | N
         there = [out / path for path in outputs.values() if (out / path).exists()]
         found += there
         name = job.relative.as_posix()
-        done = len(there) == len(outputs) and name not in old and (not needs_row or name in needed)
+        done = len(there) == len(outputs) and name not in failed
+        done = done and (not config.labels or name in scored) and (not replacing or name in written)
+        done = done and set(outputs) <= written.get(name, set(outputs))
         tasks.append(Task(job, outputs, config.existing == "skip" and done, name in known))
     if found and config.existing == "refuse":
         raise OutputError(
@@ -103,27 +116,27 @@ def _root(job: ImageJob) -> Path | None:
 _DECISIVE = ("weights_sha256", "imgsz", "tile", "tta", "threshold", "ids")
 
 
-def earlier_report(config: SegmentConfig, report: RunReport) -> RunReport | None:
-    """The report to carry on with, where inputs may be skipped.
+def earlier_reports(config: SegmentConfig, report: RunReport) -> tuple[RunReport | None, list[RunReport]]:
+    """The report to carry on with, where inputs may be skipped, and those of other parts of the work.
 
-    Raises OutputError where it, or that of another part of the work, is of masks that ours must not be
-    mixed with.
+    Raises OutputError where one of them is of masks that ours must not be mixed with.
     """
     if config.existing != "skip":
-        return None
+        return None, []
     out = Path(config.out)
     path = out / f"{config.report_name}.json"
-    # one of the others is enough: each run into the folder has agreed with those before it
-    other = next((other for other in reports_in(out) if other != path), None)
-    if other:
-        _require_the_same(other, RunReport.read(other), report)
+    others = []
+    for place in reports_in(out):
+        if place != path:
+            others.append(RunReport.read(place))
+            _require_the_same(place, others[-1], report)
     if not path.exists():
-        return None
+        return None, others
     earlier = RunReport.read(path)
     with reading(path, "move it away, or give --overwrite"):
         road_counts(earlier)  # found out now, and not at the end of the run
     _require_the_same(path, earlier, report)
-    return earlier
+    return earlier, others
 
 
 def _require_the_same(path: Path, earlier: RunReport, report: RunReport) -> None:

@@ -17,6 +17,7 @@ IMAGE_SUFFIXES: Final = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 
+_REPORT: Final = re.compile(r"report(-\d+of\d+)?\.json")
 # What the report of a run begins with.
 _SCHEMA: Final = b'"schema": "roadseg/segment"'
 
@@ -145,8 +146,8 @@ def _below(top: Path, exclude: Path | None) -> list[Path]:
     paths += closed
     if not paths:
         raise MediaError(
-            f"{top}: no pictures found in it or below (looked for {_suffixes()}; hidden ones do not count). "
-            "Of videos, give the files themselves."
+            f"{top}: no pictures found in it or below (looked for {_suffixes()}; hidden ones do not count, "
+            "nor what `segment` wrote). Of videos, give the files themselves."
         )
     return sorted(paths, key=_natural)
 
@@ -168,7 +169,10 @@ def _matching(pattern: str, exclude: Path | None) -> tuple[Path, list[Path]]:
     paths = {match for match in matches if _is_picture(match.name) and not match.is_dir()}
     paths.update(closed)
     if not paths:
-        raise MediaError(f"{pattern}: no picture matches (looked for {_suffixes()}); check the pattern")
+        raise MediaError(
+            f"{pattern}: no picture matches (looked for {_suffixes()}; what `segment` wrote does not count); "
+            "check the pattern"
+        )
     return root, sorted(paths, key=_natural)
 
 
@@ -197,12 +201,13 @@ def _walk(top: Path, exclude: Path | None, closed: list[Path]) -> Iterator[tuple
 
 def _is_result(folder: Path) -> bool:
     """Whether a run of `segment` wrote it."""
-    if not (folder / "masks").is_dir():
+    if not os.path.isdir(folder / "masks"):
         return False
-    for report in [*folder.glob("report.json"), *folder.glob("report-*of*.json")]:
-        with suppress(OSError), report.open("rb") as file:
-            if _SCHEMA in file.read(99):
-                return True
+    with suppress(OSError):
+        for name in filter(_REPORT.fullmatch, os.listdir(folder)):
+            with (folder / name).open("rb") as file:
+                if _SCHEMA in file.read(99):
+                    return True
     return False
 
 

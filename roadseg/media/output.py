@@ -118,12 +118,16 @@ def _new_scratch(folder: Path) -> tuple[Path, BinaryIO]:
 def alone_at(place: Path) -> Iterator[None]:
     """Keep other runs of roadseg off a file or folder, which need not exist. BusyError, OutputError.
 
-    The lock is a hidden file beside it, and the system's: it goes when the process does.
+    The lock is a hidden file beside it (in it, where nobody may write beside it), and the system's: it goes
+    when the process does. Parents that are made for it go again if they stay empty.
     """
     try:
         place = place.resolve()  # one place may have several names
         lock = place.parent / f".{place.name}.lock"
+        missing = [parent for parent in place.parents if not os.path.lexists(parent)]
         place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir() and not os.access(place.parent, os.W_OK):
+            lock = place / ".roadseg.lock"
         handle = _open_locked(lock)
     except BlockingIOError as error:
         raise BusyError(
@@ -137,6 +141,9 @@ def alone_at(place: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             lock.unlink()
         os.close(handle)
+        with contextlib.suppress(OSError):  # not empty
+            for parent in missing:
+                parent.rmdir()
 
 
 def _open_locked(lock: Path) -> int:

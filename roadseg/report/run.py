@@ -5,6 +5,7 @@ The table opens in a spreadsheet.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -20,6 +21,7 @@ from roadseg.media.table import csv_text
 _MOST_PIXELS: Final = 1 << 53  # what JSON's numbers hold exactly; no picture comes near
 OUTLINE_COUNTS: Final = 6
 """How many numbers `metrics.boundary.BoundaryCounts` has, which comes with torch."""
+_REPORT: Final = re.compile(r"report(-\d+of\d+)?\.json")
 Status = Literal["ok", "failed", "skipped"]
 Counts = Sequence[
     Sequence[int]
@@ -68,7 +70,7 @@ class Shard:
 
 def reports_in(folder: Path) -> list[Path]:
     """The JSON files of the runs into `folder`: of a whole one and of shards."""
-    return sorted([*folder.glob("report.json"), *folder.glob("report-*of*.json")])
+    return sorted(path for path in folder.glob("report*.json") if _REPORT.fullmatch(path.name))
 
 
 @dataclass(kw_only=True)

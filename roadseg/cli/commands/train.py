@@ -1,7 +1,7 @@
 """The options of `roadseg train`."""
 
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -177,7 +177,7 @@ def train(
         listener = display if group.writes else TrainListener()
         html = html and group.writes
         place = nullcontext(given_folder) if given_folder else unnamed_folder(runs, auto, config, group)
-        with place as folder, page_if_stopped(folder, html):
+        with place as folder, _alone(folder, group.writes, bool(resume)), page_if_stopped(folder, html):
             if resume:
                 result = resume_training(resume, listener, device=device, workers=workers, group=group)
             else:
@@ -196,6 +196,13 @@ def train(
     if lost:
         render.error(str(lost))
         raise typer.Exit(lost.exit_code)
+
+
+def _alone(folder: Path, writes: bool, resumes: bool) -> AbstractContextManager[None]:
+    """Keep other processes off the run's folder; one to go on with that is not there needs none."""
+    from roadseg.media.output import alone_at
+
+    return alone_at(folder) if writes and (not resumes or os.path.isdir(folder)) else nullcontext()
 
 
 def _network_of(weights: str) -> str:
