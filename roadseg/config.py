@@ -233,7 +233,7 @@ class VideoConfig(Plain):
     view: View = "overlay"
     """What the video shows: the picture tinted, beside its overlay, with an outline, or the mask alone."""
     opacity: float = SegmentConfig.opacity
-    smooth: float = 0.8
+    smooth: float = 0.75
     """Share of the past in each mask where the picture has not changed; 0: every frame for itself."""
     codec: Codec = "h264"
     crf: int | None = None
