@@ -755,6 +755,10 @@ def test_the_lock_lies_inside_where_nobody_may_write_beside_it(
     with output.alone_at(place):
         assert [path.name for path in place.iterdir()] == [".roadseg.lock"]
         assert [path.name for path in tmp_path.iterdir()] == ["mounted"]
+        assert output.is_empty(place), "a run may begin there"
+        (place / "mine.txt").touch()
+        assert not output.is_empty(place)
+        (place / "mine.txt").unlink()
     assert not any(place.iterdir())
 
 

@@ -27,7 +27,7 @@ from roadseg.engine.sources import Source, find_sources, primary_score
 from roadseg.engine.train import Trainer
 from roadseg.errors import OutputError
 from roadseg.media.images import read_rgb
-from roadseg.media.output import write_text
+from roadseg.media.output import is_empty, write_text
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from roadseg.model.unet import RoadNet
 
@@ -93,7 +93,7 @@ def prune_network(
     """
     if not config.unstructured:
         require_library()
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    if folder.is_file() or (folder.is_dir() and not is_empty(folder)):
         raise OutputError(f"{folder}: is not empty. Choose another --out.")
     sources = find_sources(finetuning)
     checkpoint = replace(checkpoint, imgsz=finetuning.imgsz, training=None)

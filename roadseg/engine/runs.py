@@ -24,7 +24,7 @@ from roadseg.errors import (
     MemoryLimitError,
     OutputError,
 )
-from roadseg.media.output import cannot_write, sweep
+from roadseg.media.output import cannot_write, is_empty, sweep
 from roadseg.model.checkpoint import Checkpoint, load_checkpoint, previous_of, put_back_previous
 
 CONFIG: Final = "config.json"
@@ -188,7 +188,7 @@ def _require_empty(folder: Path) -> None:
             f"{folder}: holds a run that was stopped before its first epoch was done. Begin it again by "
             f"--resume {folder}, or choose another --name."
         )
-    if os.path.isfile(folder) or (os.path.isdir(folder) and any(folder.iterdir())):
+    if os.path.isfile(folder) or (os.path.isdir(folder) and not is_empty(folder)):
         raise OutputError(
             f"{folder}: is not empty, and holds no run to go on with. Choose another --name, or empty it."
         )

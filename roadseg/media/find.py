@@ -17,7 +17,8 @@ IMAGE_SUFFIXES: Final = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 
-_REPORT: Final = re.compile(r"report(-\d+of\d+)?\.json")
+REPORT_NAME: Final = re.compile(r"report(-\d+of\d+)?\.json")
+"""Of a whole run, and of a shard."""
 # What the report of a run begins with.
 _SCHEMA: Final = b'"schema": "roadseg/segment"'
 
@@ -204,7 +205,7 @@ def _is_result(folder: Path) -> bool:
     if not os.path.isdir(folder / "masks"):
         return False
     with suppress(OSError):
-        for name in filter(_REPORT.fullmatch, os.listdir(folder)):
+        for name in filter(REPORT_NAME.fullmatch, os.listdir(folder)):
             with (folder / name).open("rb") as file:
                 if _SCHEMA in file.read(99):
                     return True

@@ -41,6 +41,7 @@ _REMEDIES: Final = {
 }
 
 
+_INNER_LOCK: Final = ".roadseg.lock"
 _SCRATCH: Final = re.compile(r"\.roadseg-[0-9a-f]{32}\.partial")
 
 
@@ -127,7 +128,7 @@ def alone_at(place: Path) -> Iterator[None]:
         missing = [parent for parent in place.parents if not os.path.lexists(parent)]
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.is_dir() and not os.access(place.parent, os.W_OK):
-            lock = place / ".roadseg.lock"
+            lock = place / _INNER_LOCK
         handle = _open_locked(lock)
     except BlockingIOError as error:
         raise BusyError(
@@ -144,6 +145,11 @@ def alone_at(place: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # not empty
             for parent in missing:
                 parent.rmdir()
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether an existing folder holds nothing, but for the lock of whoever is at it."""
+    return all(path.name == _INNER_LOCK for path in folder.iterdir())
 
 
 def _open_locked(lock: Path) -> int:

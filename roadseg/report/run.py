@@ -5,7 +5,6 @@ The table opens in a spreadsheet.
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -15,13 +14,13 @@ from typing import Any, Final, Literal, Self, get_args
 
 from roadseg.documents import header, read_document, reading, to_json
 from roadseg.errors import OutputError
+from roadseg.media.find import REPORT_NAME
 from roadseg.media.output import write_text
 from roadseg.media.table import csv_text
 
 _MOST_PIXELS: Final = 1 << 53  # what JSON's numbers hold exactly; no picture comes near
 OUTLINE_COUNTS: Final = 6
 """How many numbers `metrics.boundary.BoundaryCounts` has, which comes with torch."""
-_REPORT: Final = re.compile(r"report(-\d+of\d+)?\.json")
 Status = Literal["ok", "failed", "skipped"]
 Counts = Sequence[
     Sequence[int]
@@ -70,7 +69,7 @@ class Shard:
 
 def reports_in(folder: Path) -> list[Path]:
     """The JSON files of the runs into `folder`: of a whole one and of shards."""
-    return sorted(path for path in folder.glob("report*.json") if _REPORT.fullmatch(path.name))
+    return sorted(path for path in folder.glob("report*.json") if REPORT_NAME.fullmatch(path.name))
 
 
 @dataclass(kw_only=True)
